@@ -1,0 +1,1 @@
+"""The SAQ worker and one file per system agent."""

@@ -1,0 +1,92 @@
+"""The error registry: every code, its status, whether a retry helps, and what the caller should do."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+
+class ErrorSpec(NamedTuple):
+    status: int
+    retryable: bool
+    advice: str
+
+
+class Code(Enum):
+    """Codes are stable: clients branch on them. OpenAPI and the docs' error page are made from this."""
+
+    AUTH_TOKEN_MISSING = ErrorSpec(401, False, "Send `Authorization: Bearer sgk_…`.")
+    AUTH_TOKEN_INVALID = ErrorSpec(401, False, "The key is unknown, revoked or expired: use another.")
+    AUTHZ_PERMISSION_DENIED = ErrorSpec(403, False, "The key lacks the permission named in the message.")
+    NOT_FOUND = ErrorSpec(404, False, "No such path: see /openapi.json.")
+    METHOD_NOT_ALLOWED = ErrorSpec(405, False, "The path exists, the method does not: see /openapi.json.")
+    VALIDATION_ERROR = ErrorSpec(422, False, "Correct the fields named in `details`.")
+    MALFORMED_JSON = ErrorSpec(400, False, "The request's body is not JSON.")
+    SLUG_CONFLICT = ErrorSpec(409, False, "Choose another slug.")
+    RATE_LIMITED = ErrorSpec(429, True, "Wait `retry_after` seconds.")
+    SCAIQUEUE_SCOPE_PAUSED = ErrorSpec(409, True, "The scope is paused or archived: resume it, or wait.")
+    SCAIQUEUE_QUEUE_PAUSED = ErrorSpec(
+        409, True, "The queue is paused, draining or archived: `details` says which."
+    )
+    SCAIQUEUE_QUEUE_FULL = ErrorSpec(429, True, "`max_depth` is reached: wait until consumers catch up.")
+    SCAIQUEUE_IDEMPOTENCY_CONFLICT = ErrorSpec(
+        409, False, "The key was used with another body: use a new key."
+    )
+    SCAIQUEUE_SCOPE_NOT_FOUND = ErrorSpec(404, False, "No such scope in this tenant.")
+    SCAIQUEUE_QUEUE_NOT_FOUND = ErrorSpec(404, False, "No such queue in this scope.")
+    SCAIQUEUE_MESSAGE_NOT_FOUND = ErrorSpec(404, False, "No such message in this scope.")
+    SCAIQUEUE_JOB_NOT_FOUND = ErrorSpec(404, False, "No such job in this scope.")
+    SCAIQUEUE_KEY_NOT_FOUND = ErrorSpec(404, False, "No such API key in this tenant.")
+    SCAIQUEUE_AGENT_NOT_FOUND = ErrorSpec(404, False, "No such system agent: see GET /system-agents.")
+    SCAIQUEUE_CLAIM_LOST = ErrorSpec(
+        409, False, "Another claim holds the message, or the lease ended: drop the work."
+    )
+    SCAIQUEUE_INVALID_STATE = ErrorSpec(
+        409, False, "The message's state does not allow this: `details` names it."
+    )
+    SCAIQUEUE_NOT_EMPTY = ErrorSpec(
+        409, False, "Live messages remain: drain or purge first, or use `force=true`."
+    )
+    SCAIQUEUE_SYSTEM_QUEUE_READONLY = ErrorSpec(
+        403, False, "System queues can't be published into or deleted."
+    )
+    SCAIQUEUE_MESSAGE_TOO_LARGE = ErrorSpec(
+        413, False, "Store the content elsewhere and publish a reference."
+    )
+    SCAIQUEUE_MEMORY_FULL = ErrorSpec(429, True, "Redis is at its memory limit: wait `retry_after` seconds.")
+    SCAIQUEUE_BACKLOG_FULL = ErrorSpec(503, True, "The row store is behind: wait `retry_after` seconds.")
+    SCAIQUEUE_UNAVAILABLE = ErrorSpec(
+        503, True, "Wait `retry_after` seconds; a publish may exist: repeat it with its idempotency key."
+    )
+    SCAIQUEUE_INTERNAL = ErrorSpec(500, True, "A fault of ours: report it with the request id.")
+
+    @property
+    def status(self) -> int:
+        return self.value.status
+
+    @property
+    def retryable(self) -> bool:
+        return self.value.retryable
+
+
+class Detail(NamedTuple):
+    field: str
+    message: str
+
+
+class QueueError(Exception):
+    """An answer that is an error: a code of the registry, a text for a person, and details."""
+
+    def __init__(
+        self,
+        code: Code,
+        message: str = "",
+        *,
+        details: tuple[Detail, ...] = (),
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message or code.value.advice)
+        self.code = code
+        self.message = message or code.value.advice
+        self.details = details
+        self.retry_after = retry_after

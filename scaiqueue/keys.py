@@ -1,0 +1,120 @@
+"""Redis key names, in one place. `lua/README.md` is the same layout for other languages."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from zlib import crc32
+
+SCRIPTS_KEY = "sq:scripts"
+SLUG_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+DEAD_LETTER = "_dead_letter"
+SYSTEM_QUEUES = (DEAD_LETTER, "_events", "_audit", "_integrity", "_corrections")
+
+_slug = re.compile(SLUG_PATTERN)
+
+
+def is_slug(text: str) -> bool:
+    """True when `text` may name a tenant, scope or queue (a leading `_` belongs to the system)."""
+    return _slug.fullmatch(text) is not None
+
+
+def shard_of(scope_id: str, shards: int) -> int:
+    """The shard a scope is given when it is created; stored with the scope afterwards."""
+    return crc32(scope_id.encode()) % shards
+
+
+def digest(*parts: str) -> str:
+    """Hex SHA-256 of caller-given text, the only form in which it may enter a key."""
+    return sha256("\0".join(parts).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Keys and channels of one shard; its number is the cluster hash tag."""
+
+    number: int
+
+    @property
+    def root(self) -> str:
+        return f"sq:{{{self.number}}}"
+
+    @property
+    def epoch(self) -> str:
+        return f"{self.root}:epoch"
+
+    @property
+    def journal(self) -> str:
+        return f"{self.root}:journal"
+
+    @property
+    def due(self) -> str:
+        return f"{self.root}:due"
+
+    @property
+    def limits(self) -> str:
+        return f"{self.root}:limits"
+
+    @property
+    def wake_channel(self) -> str:
+        return f"{self.root}:wake"
+
+    @property
+    def committed_channel(self) -> str:
+        return f"{self.root}:committed"
+
+
+@dataclass(frozen=True)
+class ScopeKeys:
+    """Keys of one scope."""
+
+    shard: Shard
+    tenant: str
+    scope_id: str
+
+    @cached_property
+    def root(self) -> str:
+        return f"{self.shard.root}:{self.tenant}:{self.scope_id}"
+
+    def key(self, name: str) -> str:
+        """`name` is one of meta, state, body, overlay, outcome, rules."""
+        return f"{self.root}:{name}"
+
+    def queue(self, slug: str) -> QueueKeys:
+        return QueueKeys(self, slug)
+
+    def idempotency(self, queue: str, caller_key: str) -> str:
+        return f"{self.root}:idem:{queue}:{digest(caller_key)}"
+
+    def claim(self, principal: str, claim_id: str) -> str:
+        return f"{self.root}:claim:{digest(principal, claim_id)}"
+
+    @classmethod
+    def parse(cls, root: str) -> ScopeKeys:
+        """The inverse of `root`, e.g. from a journal entry."""
+        _, tag, tenant, scope_id = root.split(":", 3)
+        return cls(Shard(int(tag[1:-1])), tenant, scope_id)
+
+
+@dataclass(frozen=True)
+class QueueKeys:
+    """Keys of one queue."""
+
+    scope: ScopeKeys
+    slug: str
+
+    @cached_property
+    def root(self) -> str:
+        return f"{self.scope.root}:q:{self.slug}"
+
+    def key(self, name: str) -> str:
+        """`name` is one of meta, pending, scheduled, claimed, expiry, review."""
+        return f"{self.root}:{name}"
+
+    @classmethod
+    def parse(cls, root: str) -> QueueKeys:
+        """The inverse of `root`, e.g. from the due index or the wake channel."""
+        scope_root, _, slug = root.partition(":q:")
+        return cls(ScopeKeys.parse(scope_root), slug)

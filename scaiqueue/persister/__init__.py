@@ -1,0 +1,1 @@
+"""Writes the journal into rows, in order, in one transaction a batch."""

@@ -1,0 +1,1 @@
+"""Brings index and rows together again after a loss."""

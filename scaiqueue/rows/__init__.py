@@ -1,0 +1,1 @@
+"""Durable rows: tables, migrations and the queries on them."""

@@ -1,0 +1,250 @@
+"""One definition of every table, for MariaDB and SQLite. Times are ms since 1970, UTC; ids are UUID text."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects.mysql import LONGBLOB, LONGTEXT, VARCHAR
+
+PREFIX = "mod_scaiqueue_"
+
+metadata = MetaData()
+
+Uuid = String(36).with_variant(VARCHAR(36, charset="ascii", collation="ascii_bin"), "mysql", "mariadb")
+Slug = String(63).with_variant(VARCHAR(63, charset="ascii", collation="ascii_bin"), "mysql", "mariadb")
+Hash = String(64).with_variant(VARCHAR(64, charset="ascii", collation="ascii_bin"), "mysql", "mariadb")
+Name = String(256).with_variant(VARCHAR(256, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
+Json = Text().with_variant(LONGTEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
+Body = LargeBinary().with_variant(LONGBLOB(), "mysql", "mariadb")
+Ms = BigInteger
+
+
+def _table(name: str, *parts: Column[object] | Index | PrimaryKeyConstraint | UniqueConstraint) -> Table:
+    return Table(
+        PREFIX + name,
+        metadata,
+        *parts,
+        mysql_engine="InnoDB",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mariadb_engine="InnoDB",
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+    )
+
+
+tenants = _table(
+    "tenants",
+    Column("slug", Slug, primary_key=True),
+    Column("created_at", Ms, nullable=False),
+)
+
+scopes = _table(
+    "scopes",
+    Column("id", Uuid, primary_key=True),
+    Column("tenant_id", Slug, nullable=False),
+    Column("slug", Slug, nullable=False),
+    Column("shard", Integer, nullable=False),
+    Column("display_name", Name, nullable=False),
+    Column("description", Text, nullable=False, default=""),
+    Column("durability", String(16), nullable=False, default=""),
+    Column("state", String(16), nullable=False, default="active"),
+    Column("version", BigInteger, nullable=False, default=1),
+    Column("created_at", Ms, nullable=False),
+    Column("updated_at", Ms, nullable=False),
+    UniqueConstraint("tenant_id", "slug", name="uq_scaiqueue_scope_slug"),
+)
+
+queues = _table(
+    "queues",
+    Column("id", Uuid, primary_key=True),
+    Column("tenant_id", Slug, nullable=False),
+    Column("scope_id", Uuid, nullable=False),
+    Column("slug", Slug, nullable=False),
+    Column("display_name", Name, nullable=False),
+    Column("description", Text, nullable=False, default=""),
+    Column("state", String(16), nullable=False, default="active"),
+    Column("settings", Json, nullable=False),
+    Column("version", BigInteger, nullable=False, default=1),
+    Column("created_at", Ms, nullable=False),
+    Column("updated_at", Ms, nullable=False),
+    UniqueConstraint("scope_id", "slug", name="uq_scaiqueue_queue_slug"),
+)
+
+
+def _message_columns() -> list[Column[object]]:
+    return [
+        Column("id", Uuid, primary_key=True),
+        Column("tenant_id", Slug, nullable=False),
+        Column("scope_id", Uuid, nullable=False),
+        Column("queue", Slug, nullable=False),
+        Column("state", SmallInteger, nullable=False),
+        Column("attempts", Integer, nullable=False),
+        Column("seq", BigInteger, nullable=False),
+        Column("priority_rank", Integer, nullable=False),
+        Column("deadline", Ms, nullable=False),
+        Column("expires_at", Ms, nullable=False),
+        Column("due_at", Ms, nullable=False),
+        Column("max_retries", Integer, nullable=False),
+        Column("message_type", Name, nullable=False),
+        Column("correlation_id", Name, nullable=False),
+        Column("source_id", Name, nullable=False),
+        Column("header", Json, nullable=False),
+        Column("overlay", Json, nullable=False),
+        Column("body", Body, nullable=False),
+        Column("flags", Integer, nullable=False),
+        Column("token", String(40), nullable=False),
+        Column("holder", Name, nullable=False),
+        Column("verb", String(16), nullable=False),
+        Column("response", Body, nullable=False),
+        Column("failure_reason", Text, nullable=False),
+        Column("origin", Json, nullable=False),
+        Column("history_skipped", Integer, nullable=False),
+        Column("created_at", Ms, nullable=False),
+        Column("updated_at", Ms, nullable=False),
+        Column("shard", Integer, nullable=False),
+        Column("touched_epoch", BigInteger, nullable=False),
+        Column("touched_n", BigInteger, nullable=False),
+    ]
+
+
+def _message_indexes(name: str) -> list[Index]:
+    return [
+        Index(f"ix_{name}_scope", "scope_id", "id"),
+        Index(f"ix_{name}_state", "scope_id", "queue", "state", "id"),
+        Index(f"ix_{name}_correlation", "scope_id", "correlation_id"),
+        Index(f"ix_{name}_touched", "shard", "touched_epoch", "touched_n"),
+        Index(f"ix_{name}_age", "state", "updated_at"),
+    ]
+
+
+messages = _table("messages", *_message_columns(), *_message_indexes("messages"))
+message_archive = _table("message_archive", *_message_columns(), *_message_indexes("message_archive"))
+
+history = _table(
+    "history",
+    Column("message_id", Uuid, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("n", BigInteger, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("scope_id", Uuid, nullable=False),
+    Column("event", String(32), nullable=False),
+    Column("queue", Slug, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("actor", Name, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("at", Ms, nullable=False),
+    PrimaryKeyConstraint("message_id", "epoch", "n", "position"),
+)
+
+idempotency = _table(
+    "idempotency",
+    Column("scope_id", Uuid, nullable=False),
+    Column("queue", Slug, nullable=False),
+    Column("key_hash", Hash, nullable=False),
+    Column("message_id", Uuid, nullable=False),
+    Column("digest", Hash, nullable=False),
+    Column("expires_at", Ms, nullable=False),
+    PrimaryKeyConstraint("scope_id", "queue", "key_hash"),
+    Index("ix_idempotency_expires", "expires_at"),
+)
+
+journal_positions = _table(
+    "journal_positions",
+    Column("shard", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("n", BigInteger, nullable=False),
+    Column("published", BigInteger, nullable=False, default=0),
+    Column("updated_at", Ms, nullable=False),
+)
+
+events = _table(
+    "events",
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("event_id", Uuid, nullable=False),
+    Column("tenant_id", Slug, nullable=False),
+    Column("scope_id", Uuid, nullable=False),
+    Column("event_type", String(64), nullable=False),
+    Column("message_id", Uuid, nullable=False),
+    Column("payload", Json, nullable=False),
+    Column("at", Ms, nullable=False),
+    Index("ix_events_scope", "scope_id", "id"),
+)
+
+quarantine = _table(
+    "quarantine",
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("scope_id", Uuid, nullable=False),
+    Column("message_id", Uuid, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("n", BigInteger, nullable=False),
+    Column("record", Body, nullable=False),
+    Column("envelope", Body, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("at", Ms, nullable=False),
+)
+
+api_keys = _table(
+    "api_keys",
+    Column("id", Uuid, primary_key=True),
+    Column("tenant_id", Slug, nullable=False),
+    Column("name", Name, nullable=False),
+    Column("key_hash", Hash, nullable=False),
+    Column("prefix", String(16), nullable=False),
+    Column("permissions", Json, nullable=False),
+    Column("scopes", Json, nullable=False),
+    Column("queues", Json, nullable=False),
+    Column("created_at", Ms, nullable=False),
+    Column("expires_at", Ms, nullable=False, default=0),
+    Column("revoked_at", Ms, nullable=False, default=0),
+    Column("last_used_at", Ms, nullable=False, default=0),
+    UniqueConstraint("key_hash", name="uq_scaiqueue_key_hash"),
+    Index("ix_api_keys_tenant", "tenant_id", "id"),
+)
+
+system_agents = _table(
+    "system_agents",
+    Column("name", String(64), primary_key=True),
+    Column("schedule", String(64), nullable=False),
+    Column("last_run_at", Ms, nullable=False, default=0),
+    Column("last_duration_ms", Integer, nullable=False, default=0),
+    Column("last_result", Json, nullable=False, default="{}"),
+    Column("runs", BigInteger, nullable=False, default=0),
+    Column("errors", BigInteger, nullable=False, default=0),
+    Column("next_run_at", Ms, nullable=False, default=0),
+)
+
+jobs = _table(
+    "jobs",
+    Column("id", Uuid, primary_key=True),
+    Column("tenant_id", Slug, nullable=False),
+    Column("scope_id", Uuid, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("parameters", Json, nullable=False),
+    Column("progress", Json, nullable=False),
+    Column("cancel_requested", Boolean, nullable=False, default=False),
+    Column("actor", Name, nullable=False),
+    Column("created_at", Ms, nullable=False),
+    Column("updated_at", Ms, nullable=False),
+    Index("ix_jobs_scope", "scope_id", "id"),
+)
+
+installation = _table(
+    "installation",
+    Column("name", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)

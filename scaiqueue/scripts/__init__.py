@@ -1,0 +1,1 @@
+"""The Lua scripts: contract, bundle, and the calls."""
