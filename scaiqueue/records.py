@@ -79,11 +79,16 @@ class Record(msgspec.Struct, array_like=True):
     flags: int
     due_at: int
     updated_at: int
-    origin: tuple[()] | Origin = ()
+    origin: tuple[object, ...] = ()
 
     @property
     def version(self) -> Version:
         return Version(self.touched_epoch, self.touched_n)
+
+    @property
+    def dead_letter_origin(self) -> Origin | None:
+        """Set while the message came through the dead letter."""
+        return msgspec.convert(self.origin, Origin) if self.origin else None
 
 
 class Outcome(msgspec.Struct, array_like=True):
