@@ -27,6 +27,7 @@ Uuid = String(36).with_variant(VARCHAR(36, charset="ascii", collation="ascii_bin
 Slug = String(63).with_variant(VARCHAR(63, charset="ascii", collation="ascii_bin"), "mysql", "mariadb")
 Hash = String(64).with_variant(VARCHAR(64, charset="ascii", collation="ascii_bin"), "mysql", "mariadb")
 Name = String(256).with_variant(VARCHAR(256, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
+Actor = String(320).with_variant(VARCHAR(320, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
 Json = Text().with_variant(LONGTEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
 Body = LargeBinary().with_variant(LONGBLOB(), "mysql", "mariadb")
 Ms = BigInteger
@@ -107,11 +108,14 @@ def _message_columns() -> list[Column[object]]:
         Column("body", Body, nullable=False),
         Column("flags", Integer, nullable=False),
         Column("token", String(40), nullable=False),
-        Column("holder", Name, nullable=False),
+        Column("holder", Actor, nullable=False),
         Column("verb", String(16), nullable=False),
         Column("response", Body, nullable=False),
-        Column("failure_reason", Text, nullable=False),
+        Column("failure_reason", Json, nullable=False),
         Column("origin", Json, nullable=False),
+        # Transitions in order, one JSON array each, every one followed by a comma; see rows/history.py.
+        Column("history", Json, nullable=False),
+        Column("history_count", Integer, nullable=False),
         Column("history_skipped", Integer, nullable=False),
         Column("created_at", Ms, nullable=False),
         Column("updated_at", Ms, nullable=False),
@@ -124,31 +128,19 @@ def _message_columns() -> list[Column[object]]:
 def _message_indexes(name: str) -> list[Index]:
     return [
         Index(f"ix_{name}_scope", "scope_id", "id"),
-        Index(f"ix_{name}_state", "scope_id", "queue", "state", "id"),
         Index(f"ix_{name}_correlation", "scope_id", "correlation_id"),
         Index(f"ix_{name}_touched", "shard", "touched_epoch", "touched_n"),
-        Index(f"ix_{name}_age", "state", "updated_at"),
     ]
 
 
-messages = _table("messages", *_message_columns(), *_message_indexes("messages"))
-message_archive = _table("message_archive", *_message_columns(), *_message_indexes("message_archive"))
-
-history = _table(
-    "history",
-    Column("message_id", Uuid, nullable=False),
-    Column("epoch", BigInteger, nullable=False),
-    Column("n", BigInteger, nullable=False),
-    Column("position", Integer, nullable=False),
-    Column("scope_id", Uuid, nullable=False),
-    Column("event", String(32), nullable=False),
-    Column("queue", Slug, nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("actor", Name, nullable=False),
-    Column("detail", Text, nullable=False),
-    Column("at", Ms, nullable=False),
-    PrimaryKeyConstraint("message_id", "epoch", "n", "position"),
+messages = _table(
+    "messages",
+    *_message_columns(),
+    *_message_indexes("messages"),
+    Index("ix_messages_state", "scope_id", "queue", "state", "id"),
+    Index("ix_messages_age", "state", "updated_at"),
 )
+message_archive = _table("message_archive", *_message_columns(), *_message_indexes("message_archive"))
 
 idempotency = _table(
     "idempotency",
@@ -171,17 +163,22 @@ journal_positions = _table(
     Column("updated_at", Ms, nullable=False),
 )
 
+# One row per journal entry, whatever its number of messages; rows/events.py makes envelopes of it.
 events = _table(
     "events",
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
-    Column("event_id", Uuid, nullable=False),
+    Column("shard", Integer, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("n", BigInteger, nullable=False),
     Column("tenant_id", Slug, nullable=False),
     Column("scope_id", Uuid, nullable=False),
-    Column("event_type", String(64), nullable=False),
-    Column("message_id", Uuid, nullable=False),
-    Column("payload", Json, nullable=False),
+    Column("op", String(32), nullable=False),
+    Column("queue", Slug, nullable=False),
+    Column("actor", Actor, nullable=False),
     Column("at", Ms, nullable=False),
-    Index("ix_events_scope", "scope_id", "id"),
+    Column("transitions", Json, nullable=False),
+    Column("detail", Json, nullable=False),
+    PrimaryKeyConstraint("shard", "epoch", "n"),
+    Index("ix_events_scope", "scope_id", "epoch", "n"),
 )
 
 quarantine = _table(
@@ -237,7 +234,7 @@ jobs = _table(
     Column("parameters", Json, nullable=False),
     Column("progress", Json, nullable=False),
     Column("cancel_requested", Boolean, nullable=False, default=False),
-    Column("actor", Name, nullable=False),
+    Column("actor", Actor, nullable=False),
     Column("created_at", Ms, nullable=False),
     Column("updated_at", Ms, nullable=False),
     Index("ix_jobs_scope", "scope_id", "id"),

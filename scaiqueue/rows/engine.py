@@ -1,0 +1,83 @@
+"""Opens the row store: MariaDB for production, SQLite for one machine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from scaiqueue.settings import SettingsError
+
+# Literals in the bulk statements are escaped for exactly this mode.
+SQL_MODE = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
+SESSION = (
+    f"SET SESSION sql_mode='{SQL_MODE}', time_zone='+00:00', tx_isolation='READ-COMMITTED', "
+    "innodb_lock_wait_timeout=10"
+)
+BUSY_MS = 15_000
+READ_ONLY = "scaiqueue_read"
+
+
+def open_engine(url: str, *, pool_size: int = 8) -> AsyncEngine:
+    """An engine for `mysql+asyncmy://…` or `sqlite+aiosqlite:///…`.
+
+    `engine.begin()` is a write transaction (on SQLite it takes the write lock at once);
+    use `reading(engine)` to read. Raises SettingsError for another kind of URL.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise SettingsError(f"database_url: {url!r} is not a database URL") from None
+    if parsed.drivername == "sqlite+aiosqlite":
+        return _open_sqlite(parsed, pool_size)
+    if parsed.drivername in ("mysql+asyncmy", "mariadb+asyncmy"):
+        return create_async_engine(
+            parsed,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_pre_ping=True,
+            pool_recycle=1800,
+            connect_args={"charset": "utf8mb4", "init_command": SESSION},
+        )
+    raise SettingsError(
+        f"database_url: {parsed.drivername!r} is not supported: use mysql+asyncmy://… or sqlite+aiosqlite:///…"
+    )
+
+
+@asynccontextmanager
+async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection for reading: one consistent state on SQLite, and never in a writer's way."""
+    async with engine.connect() as conn:
+        await conn.execution_options(**{READ_ONLY: True})
+        yield conn
+
+
+def is_sqlite(engine: AsyncEngine | AsyncConnection) -> bool:
+    return engine.dialect.name == "sqlite"
+
+
+def _open_sqlite(url: URL, pool_size: int) -> AsyncEngine:
+    if url.database in (None, "", ":memory:"):
+        raise SettingsError("database_url: SQLite needs a file, rows in memory are not durable")
+    engine = create_async_engine(url, pool_size=pool_size, max_overflow=pool_size)
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None  # transactions are begun below, not by the driver
+        cursor = connection.cursor()
+        for pragma in (f"busy_timeout={BUSY_MS}", "journal_mode=WAL", "synchronous=FULL"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(conn: Connection) -> None:
+        read = conn.get_execution_options().get(READ_ONLY, False)
+        conn.exec_driver_sql("BEGIN" if read else "BEGIN IMMEDIATE")
+
+    return engine

@@ -1,0 +1,1 @@
+"""Migrations of the row store: the same steps for MariaDB and SQLite."""
