@@ -1,0 +1,48 @@
+# Needs only Python 3.11+ and make. Everything else is installed into .venv, or by the system's package manager.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+BIN := $(CURDIR)/.venv/bin
+export PATH := $(BIN):$(PATH)
+JOBS ?= 2
+LUA := $(wildcard lua/*.lua lua/include/*.lua)
+
+.PHONY: help run test tests lint format servers clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+.venv/.installed: pyproject.toml tools/venv.sh
+	@tools/venv.sh
+	@touch $@
+
+.venv/.developer: .venv/.installed tools/lua/package-lock.json
+	@tools/venv.sh --developer
+	@touch $@
+
+run: .venv/.installed  ## everything on the embedded default; Ctrl-C ends it (ARGS="--port 9000" for options)
+	@exec scaiqueue dev $(ARGS)
+
+servers:  ## install the servers and linters that the tests need, through the system's package manager
+	@tools/servers.sh
+
+test: servers lint tests  ## lint, types and the whole suite
+
+tests: .venv/.developer  ## the suite alone (PYTEST="-k name" for options)
+	@python -m pytest -n $(JOBS) --dist worksteal $(PYTEST)
+
+lint: .venv/.developer  ## ruff, mypy, luacheck, formatting of Python and Lua
+	@ruff check .
+	@ruff format --check .
+	@mypy
+	@python tools/lua/check.py
+	@node tools/lua/format.mjs --check $(LUA)
+
+format: .venv/.developer  ## format Python and Lua in place
+	@ruff check --fix-only --quiet .
+	@ruff format .
+	@node tools/lua/format.mjs $(LUA)
+
+clean:  ## remove what was installed and built; the data folder stays
+	@rm -rf .venv build dist *.egg-info tools/lua/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
