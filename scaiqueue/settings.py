@@ -43,6 +43,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     backlog_limit: Positive = 200_000
     commit_timeout_s: Positive = 10
     archive_after_s: Annotated[int, Meta(ge=0)] = 3600
+    event_retention_s: Annotated[int, Meta(ge=0)] = 30 * 86400
+    worker_metrics_port: Port = 0
 
 
 def load_settings(

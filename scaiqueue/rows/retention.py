@@ -1,0 +1,85 @@
+"""Moves message rows into the archive table and deletes rows that have had their time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from itertools import takewhile
+
+from sqlalchemy import and_, delete, or_, select, tuple_
+from sqlalchemy.dialects.mysql import insert as mysql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.sql import Insert
+
+from .engine import is_sqlite, reading
+from .tables import events, idempotency, message_archive, messages
+
+
+async def move_to_archive(
+    engine: AsyncEngine, ids: Collection[str], states: Sequence[int], before: int
+) -> int:
+    """Move those of `ids` whose row is in `states` and was last touched before `before` (ms).
+
+    One transaction, ids in order. Rows that another archiver holds or has moved are left to it; a row
+    that stands in the archive already is only deleted. Returns how many rows left the message table.
+    """
+    chosen = (
+        select(messages.c.id)
+        .where(messages.c.id.in_(sorted(ids)))
+        .where(messages.c.state.in_(states), messages.c.updated_at < before)
+        .order_by(messages.c.id)
+        .with_for_update(skip_locked=True)
+    )
+    async with engine.begin() as connection:
+        locked = list((await connection.execute(chosen)).scalars())
+        if locked:
+            await connection.execute(_copy(locked, lite=is_sqlite(connection)))
+            await connection.execute(delete(messages).where(messages.c.id.in_(locked)))
+    return len(locked)
+
+
+def _copy(ids: list[str], *, lite: bool) -> Insert:
+    columns = [column.name for column in message_archive.columns]
+    source = select(*(messages.c[name] for name in columns)).where(messages.c.id.in_(ids))
+    if lite:
+        return sqlite_insert(message_archive).from_select(columns, source).on_conflict_do_nothing()
+    maria = mysql_insert(message_archive).from_select(columns, source)
+    return maria.on_duplicate_key_update(id=message_archive.c.id)
+
+
+async def prune_idempotency(engine: AsyncEngine, before: int, limit: int) -> int:
+    """Delete at most `limit` keys whose window ended before `before` (ms). Returns how many were found."""
+    key = (idempotency.c.scope_id, idempotency.c.queue, idempotency.c.key_hash)
+    expired = (
+        select(*key).where(idempotency.c.expires_at < before).order_by(idempotency.c.expires_at).limit(limit)
+    )
+    async with reading(engine) as connection:
+        found = [tuple(row) for row in (await connection.execute(expired)).all()]
+    if found:
+        # A key may have been used again since it was read: the end of its window is checked once more.
+        gone = delete(idempotency).where(tuple_(*key).in_(sorted(found)), idempotency.c.expires_at < before)
+        async with engine.begin() as connection:
+            await connection.execute(gone)
+    return len(found)
+
+
+async def prune_events(engine: AsyncEngine, shard: int, before: int, limit: int) -> int:
+    """Delete at most `limit` events of a shard, the oldest, that are from before `before` (ms).
+
+    Returns how many were found. They stand in the order of the journal, so the first that is young
+    enough ends the look.
+    """
+    oldest = (
+        select(events.c.epoch, events.c.n, events.c.at)
+        .where(events.c.shard == shard)
+        .order_by(events.c.epoch, events.c.n)
+        .limit(limit)
+    )
+    async with reading(engine) as connection:
+        old = list(takewhile(lambda row: row.at < before, (await connection.execute(oldest)).all()))
+    if old:
+        epoch, n, _ = old[-1]
+        passed = or_(events.c.epoch < epoch, and_(events.c.epoch == epoch, events.c.n <= n))
+        async with engine.begin() as connection:
+            await connection.execute(delete(events).where(events.c.shard == shard, passed))
+    return len(old)
