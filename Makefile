@@ -8,7 +8,7 @@ export PATH := $(BIN):$(PATH)
 JOBS ?= 2
 LUA := $(wildcard lua/*.lua lua/include/*.lua)
 
-.PHONY: help run test tests lint format servers clean
+.PHONY: help run test tests lint format generate servers clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -43,6 +43,10 @@ format: .venv/.developer  ## format Python and Lua in place
 	@ruff check --fix-only --quiet .
 	@ruff format .
 	@node tools/lua/format.mjs $(LUA)
+
+generate: .venv/.developer  ## the binding and the reference page, from the scripts' contracts
+	@python -m scaiqueue.scripts.generate
+	@ruff format --quiet scaiqueue/scripts/binding.py
 
 clean:  ## remove what was installed and built; the data folder stays
 	@rm -rf .venv build dist *.egg-info tools/lua/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis

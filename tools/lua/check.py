@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def main() -> int:
     """Exit status of luacheck."""
     with tempfile.TemporaryDirectory(prefix="scaiqueue-lua-") as folder:
-        for script in load_bundle().scripts.values():
+        for script in load_bundle().values():
             # Redis takes the first line as flags; kept as a comment so that line numbers stay.
             source = "--" + script.source if script.source.startswith("#!") else script.source
             (Path(folder) / f"{script.name}.lua").write_text(source)

@@ -1,0 +1,21 @@
+-- A lease ends without success: a cancel request wins, then expiry, then a retry, then the dead letter.
+-- `delay`: ms until a retry; `last_attempt`: no further attempt. Returns the event's name.
+-- @include bury
+local function give_back(c, q, event_name, reason, delay, last_attempt, actor)
+  local record = c.record
+  record[R_HOLDER] = ""
+  if bit.band(record[R_FLAGS], F_CANCEL) ~= 0 then
+    finish(c, S_CANCELLED)
+    event_name = "cancelled"
+  elseif record[R_EXPIRES] > 0 and record[R_EXPIRES] <= now then
+    finish(c, S_EXPIRED)
+    event_name = "expired"
+  elseif last_attempt and q.slug ~= "_dead_letter" then
+    bury(c, reason)
+    event_name = "dead_lettered"
+  else
+    enter(c, q, now + delay)
+  end
+  event(c, event_name, actor, reason)
+  return event_name
+end

@@ -1,0 +1,68 @@
+-- Gives up to `limit` messages of a queue what time has brought them: a lost lease, expiry, readiness.
+-- @include load_members
+-- @include commit
+-- @include give_back
+-- @include exhausted
+local function overdue(q, set, limit)
+  return load_members(q, set, redis.call("ZRANGE", q[set], "-inf", now, "BYSCORE", "LIMIT", 0, limit))
+end
+
+local function lose_leases(q, limit, counts)
+  local ids, records = overdue(q, "claimed", limit)
+  for i, id in ipairs(ids) do
+    local record = records[i]
+    local c = change(id, record, q, "claimed")
+    local name = give_back(c, q, "lease_lost", "lease_lost", 0, exhausted(q, record), "")
+    counts[name] = (counts[name] or 0) + 1
+  end
+  return #ids
+end
+
+local function expire(q, limit, counts)
+  local ids, records = overdue(q, "expiry", limit)
+  for i, id in ipairs(ids) do
+    if not changed[id] then
+      local c = change(id, records[i], q, SETS[records[i][R_STATE]])
+      finish(c, S_EXPIRED)
+      event(c, "expired", "")
+      counts.expired = (counts.expired or 0) + 1
+    end
+  end
+  return #ids
+end
+
+local function promote(q, limit, counts)
+  local ids, records = overdue(q, "scheduled", limit)
+  for i, id in ipairs(ids) do
+    if not changed[id] then
+      local c = change(id, records[i], q, "scheduled")
+      enter(c, q, now)
+      event(c, "promoted", "")
+      counts.promoted = (counts.promoted or 0) + 1
+    end
+  end
+  return #ids
+end
+
+local function end_reviews(q, limit, counts)
+  local ids, records = overdue(q, "review", limit)
+  for i, id in ipairs(ids) do
+    if not changed[id] then
+      local c = change(id, records[i], q, "review")
+      finish(c, S_EXPIRED)
+      event(c, "expired", "", "review_timeout")
+      counts.expired = (counts.expired or 0) + 1
+    end
+  end
+  return #ids
+end
+
+local function settle(q, limit)
+  local counts, left = {}, limit
+  for _, step in ipairs({ lose_leases, expire, promote, end_reviews }) do
+    if left > 0 then
+      left = left - step(q, left, counts)
+    end
+  end
+  return limit - left, counts
+end

@@ -1,0 +1,554 @@
+"""One typed function per script. Generated from the contracts by `make generate`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import NamedTuple
+
+from scaiqueue.keys import QueueKeys, ScopeKeys, Shard
+from scaiqueue.scripts.replies import Reply, parse_reply
+from scaiqueue.scripts.runner import Arg, Call, ScriptRunner
+
+
+def age_call(
+    scope: ScopeKeys, queue: QueueKeys, limit: Arg, cursor: Arg, *, epoch: Arg = "", now: Arg = ""
+) -> Call:
+    """The call of `age` for a pipeline."""
+    keys = [
+        scope.shard.epoch,
+        scope.shard.journal,
+        scope.key("meta"),
+        scope.key("state"),
+        *(queue.key(name) for name in ("meta", "pending")),
+    ]
+    return "age", keys, [epoch, now, limit, cursor]
+
+
+async def age(
+    runner: ScriptRunner,
+    scope: ScopeKeys,
+    queue: QueueKeys,
+    limit: Arg,
+    cursor: Arg,
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Reply:
+    """Raise what has waited long in a priority queue, by the queue's aging setting. It looks at the oldest of each rank, so a queue without old messages costs a few reads, however long it is."""
+    return parse_reply(await runner.run(*age_call(scope, queue, limit, cursor, epoch=epoch, now=now)))
+
+
+class CancelItem(NamedTuple):
+    """One item of `cancel`; "" is an absent value."""
+
+    id: Arg
+    """uuid: the message."""
+    actor: Arg
+    """text(320): who asks."""
+
+
+def cancel_call(scope: ScopeKeys, items: Sequence[CancelItem], *, epoch: Arg = "", now: Arg = "") -> Call:
+    """The call of `cancel` for a pipeline."""
+    keys = [scope.shard.epoch, scope.shard.journal, scope.shard.due, scope.key("meta"), scope.key("state")]
+    return "cancel", keys, [epoch, now, *chain.from_iterable(items)]
+
+
+async def cancel(
+    runner: ScriptRunner, scope: ScopeKeys, items: Sequence[CancelItem], *, epoch: Arg = "", now: Arg = ""
+) -> Reply:
+    """Take back messages nobody works on; the holder of a claimed one hears of it at its next extend."""
+    return parse_reply(await runner.run(*cancel_call(scope, items, epoch=epoch, now=now)))
+
+
+class ClaimItem(NamedTuple):
+    """One item of `claim`; "" is an absent value."""
+
+    holder: Arg
+    """text(320): who claims: principal, or principal/consumer."""
+    want: Arg
+    """int(1, 1000): messages at most."""
+    visibility_ms: Arg = ""
+    """int(1, 43200000): length of the lease; empty: the queue's."""
+    claim: Arg = ""
+    """index: the request's claim key in KEYS: the same key within the lease returns the same leases."""
+
+
+def claim_call(
+    scope: ScopeKeys,
+    queues: Sequence[QueueKeys],
+    claim_keys: Sequence[str],
+    strategy: Arg,
+    items: Sequence[ClaimItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Call:
+    """The call of `claim` for a pipeline."""
+    keys = [
+        scope.shard.epoch,
+        scope.shard.journal,
+        scope.shard.due,
+        scope.key("meta"),
+        scope.key("state"),
+        scope.key("body"),
+        scope.key("overlay"),
+        scope.key("outcome"),
+        *(
+            queue.key(name)
+            for queue in queues
+            for name in ("meta", "pending", "scheduled", "claimed", "expiry", "review")
+        ),
+        *claim_keys,
+    ]
+    return "claim", keys, [epoch, now, len(queues), strategy, *chain.from_iterable(items)]
+
+
+async def claim(
+    runner: ScriptRunner,
+    scope: ScopeKeys,
+    queues: Sequence[QueueKeys],
+    claim_keys: Sequence[str],
+    strategy: Arg,
+    items: Sequence[ClaimItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Reply:
+    """Lease the next messages of one or more queues. What is overdue in them returns first."""
+    return parse_reply(
+        await runner.run(*claim_call(scope, queues, claim_keys, strategy, items, epoch=epoch, now=now))
+    )
+
+
+class CompleteItem(NamedTuple):
+    """One item of `complete`; "" is an absent value."""
+
+    id: Arg
+    """uuid: the message."""
+    token: Arg
+    """text(40): the claim token; empty: the caller must be the current holder."""
+    holder: Arg
+    """text(320): who asks: principal, or principal/consumer."""
+    response: Arg = ""
+    """bytes: what the consumer answers, as JSON text."""
+
+
+def complete_call(scope: ScopeKeys, items: Sequence[CompleteItem], *, epoch: Arg = "", now: Arg = "") -> Call:
+    """The call of `complete` for a pipeline."""
+    keys = [
+        scope.shard.epoch,
+        scope.shard.journal,
+        scope.shard.due,
+        scope.key("meta"),
+        scope.key("state"),
+        scope.key("outcome"),
+    ]
+    return "complete", keys, [epoch, now, *chain.from_iterable(items)]
+
+
+async def complete(
+    runner: ScriptRunner, scope: ScopeKeys, items: Sequence[CompleteItem], *, epoch: Arg = "", now: Arg = ""
+) -> Reply:
+    """End claimed messages with success."""
+    return parse_reply(await runner.run(*complete_call(scope, items, epoch=epoch, now=now)))
+
+
+class ConfigureItem(NamedTuple):
+    """One item of `configure`; "" is an absent value."""
+
+    field: Arg
+    """word(state, ordering, mode, max_depth, overflow, max_retries, visibility_ms, backoff, require_token, aging, access): the setting."""
+    value: Arg = ""
+    """text(200): empty: the default; for state also "removed", which takes an empty queue away."""
+
+
+def configure_call(
+    scope: ScopeKeys,
+    queues: Sequence[QueueKeys],
+    version: Arg,
+    items: Sequence[ConfigureItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Call:
+    """The call of `configure` for a pipeline."""
+    keys = [
+        scope.shard.epoch,
+        scope.shard.due,
+        scope.key("meta"),
+        *(
+            queue.key(name)
+            for queue in queues
+            for name in ("meta", "pending", "scheduled", "claimed", "expiry", "review")
+        ),
+    ]
+    return "configure", keys, [epoch, now, len(queues), version, *chain.from_iterable(items)]
+
+
+async def configure(
+    runner: ScriptRunner,
+    scope: ScopeKeys,
+    queues: Sequence[QueueKeys],
+    version: Arg,
+    items: Sequence[ConfigureItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Reply:
+    """Settings that the scripts obey, for a scope or one of its queues. The rows hold them first."""
+    return parse_reply(await runner.run(*configure_call(scope, queues, version, items, epoch=epoch, now=now)))
+
+
+class DecideItem(NamedTuple):
+    """One item of `decide`; "" is an absent value."""
+
+    id: Arg
+    """uuid: the message."""
+    version: Arg
+    """text(40): the version that the reviewer saw, "epoch-n"."""
+    actor: Arg
+    """text(320): the reviewer."""
+    response: Arg
+    """bytes: the decision, as JSON text."""
+
+
+def decide_call(scope: ScopeKeys, items: Sequence[DecideItem], *, epoch: Arg = "", now: Arg = "") -> Call:
+    """The call of `decide` for a pipeline."""
+    keys = [
+        scope.shard.epoch,
+        scope.shard.journal,
+        scope.shard.due,
+        scope.key("meta"),
+        scope.key("state"),
+        scope.key("outcome"),
+    ]
+    return "decide", keys, [epoch, now, *chain.from_iterable(items)]
+
+
+async def decide(
+    runner: ScriptRunner, scope: ScopeKeys, items: Sequence[DecideItem], *, epoch: Arg = "", now: Arg = ""
+) -> Reply:
+    """Complete messages that await a human, with the reviewer's decision; of two reviewers one wins."""
+    return parse_reply(await runner.run(*decide_call(scope, items, epoch=epoch, now=now)))
+
+
+class ExtendItem(NamedTuple):
+    """One item of `extend`; "" is an absent value."""
+
+    id: Arg
+    """uuid: the message."""
+    token: Arg
+    """text(40): the claim token; empty: the caller must be the current holder."""
+    holder: Arg
+    """text(320): who asks."""
+    visibility_ms: Arg = ""
+    """int(1, 43200000): the new length; empty: the queue's."""
+
+
+def extend_call(scope: ScopeKeys, items: Sequence[ExtendItem], *, epoch: Arg = "", now: Arg = "") -> Call:
+    """The call of `extend` for a pipeline."""
+    keys = [scope.shard.epoch, scope.shard.journal, scope.shard.due, scope.key("meta"), scope.key("state")]
+    return "extend", keys, [epoch, now, *chain.from_iterable(items)]
+
+
+async def extend(
+    runner: ScriptRunner, scope: ScopeKeys, items: Sequence[ExtendItem], *, epoch: Arg = "", now: Arg = ""
+) -> Reply:
+    """Lengthen leases, counted from now; the heartbeat of a consumer."""
+    return parse_reply(await runner.run(*extend_call(scope, items, epoch=epoch, now=now)))
+
+
+class FailItem(NamedTuple):
+    """One item of `fail`; "" is an absent value."""
+
+    id: Arg
+    """uuid: the message."""
+    token: Arg
+    """text(40): the claim token; empty: the caller must be the current holder."""
+    holder: Arg
+    """text(320): who asks."""
+    reason: Arg = ""
+    """text(4096): why, for people."""
+    retryable: Arg = ""
+    """int(0, 1): 0: no further attempt."""
+    retry_after_ms: Arg = ""
+    """int(0, 31622400000): instead of the queue's backoff."""
+
+
+def fail_call(scope: ScopeKeys, items: Sequence[FailItem], *, epoch: Arg = "", now: Arg = "") -> Call:
+    """The call of `fail` for a pipeline."""
+    keys = [
+        scope.shard.epoch,
+        scope.shard.journal,
+        scope.shard.due,
+        scope.key("meta"),
+        scope.key("state"),
+        scope.key("outcome"),
+    ]
+    return "fail", keys, [epoch, now, *chain.from_iterable(items)]
+
+
+async def fail(
+    runner: ScriptRunner, scope: ScopeKeys, items: Sequence[FailItem], *, epoch: Arg = "", now: Arg = ""
+) -> Reply:
+    """Give up on claimed messages; each is tried again after a backoff, or goes to the dead letter."""
+    return parse_reply(await runner.run(*fail_call(scope, items, epoch=epoch, now=now)))
+
+
+class ForgetItem(NamedTuple):
+    """One item of `forget`; "" is an absent value."""
+
+    id: Arg
+    """uuid: the message."""
+    version: Arg
+    """text(40): the committed version, "epoch-n"."""
+
+
+def forget_call(
+    scope: ScopeKeys, persisted: Arg, items: Sequence[ForgetItem], *, epoch: Arg = "", now: Arg = ""
+) -> Call:
+    """The call of `forget` for a pipeline."""
+    keys = [
+        scope.shard.epoch,
+        scope.shard.limits,
+        scope.key("meta"),
+        scope.key("state"),
+        scope.key("body"),
+        scope.key("overlay"),
+        scope.key("outcome"),
+    ]
+    return "forget", keys, [epoch, now, persisted, *chain.from_iterable(items)]
+
+
+async def forget(
+    runner: ScriptRunner,
+    scope: ScopeKeys,
+    persisted: Arg,
+    items: Sequence[ForgetItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Reply:
+    """Drop terminal messages whose last version the rows hold."""
+    return parse_reply(await runner.run(*forget_call(scope, persisted, items, epoch=epoch, now=now)))
+
+
+class PublishItem(NamedTuple):
+    """One item of `publish`; "" is an absent value."""
+
+    id: Arg
+    """uuid: made by the caller, version 7."""
+    queue: Arg
+    """index(queues): which of the declared queues."""
+    actor: Arg
+    """text(320): who publishes."""
+    header: Arg
+    """object(16384): the message's immutable header, JSON."""
+    body: Arg
+    """bytes: its content, untouched; at most the shard's max_body bytes."""
+    rank: Arg = ""
+    """int(0, 5000): tier * 1000 + score; empty: 2500, normal."""
+    delay_ms: Arg = ""
+    """int(0, 31622400000): how long it stays out of reach."""
+    ttl_ms: Arg = ""
+    """int(1, 31622400000): it expires unclaimed after so long."""
+    deadline: Arg = ""
+    """int(1, 4102444800000): ms since 1970: order of deadline queues, and expiry."""
+    max_retries: Arg = ""
+    """int(0, 100): instead of the queue's."""
+    review_ms: Arg = ""
+    """int(1, 31622400000): it awaits a human decision, at most so long."""
+    idem: Arg = ""
+    """index: its idempotency key in KEYS."""
+    digest: Arg = ""
+    """text(64): of what the caller sent: the same key with another digest is a conflict."""
+    idem_ms: Arg = ""
+    """int(1, 2678400000): how long the idempotency key is remembered; empty: a day."""
+
+
+def publish_call(
+    scope: ScopeKeys,
+    queues: Sequence[QueueKeys],
+    idem_keys: Sequence[str],
+    items: Sequence[PublishItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Call:
+    """The call of `publish` for a pipeline."""
+    keys = [
+        scope.shard.epoch,
+        scope.shard.journal,
+        scope.shard.due,
+        scope.shard.limits,
+        scope.key("meta"),
+        scope.key("state"),
+        scope.key("body"),
+        *(
+            queue.key(name)
+            for queue in queues
+            for name in ("meta", "pending", "scheduled", "expiry", "review")
+        ),
+        *idem_keys,
+    ]
+    return "publish", keys, [epoch, now, len(queues), *chain.from_iterable(items)]
+
+
+async def publish(
+    runner: ScriptRunner,
+    scope: ScopeKeys,
+    queues: Sequence[QueueKeys],
+    idem_keys: Sequence[str],
+    items: Sequence[PublishItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Reply:
+    """Store new messages and index them in their queues."""
+    return parse_reply(await runner.run(*publish_call(scope, queues, idem_keys, items, epoch=epoch, now=now)))
+
+
+def purge_call(
+    scope: ScopeKeys, queue: QueueKeys, limit: Arg, actor: Arg, *, epoch: Arg = "", now: Arg = ""
+) -> Call:
+    """The call of `purge` for a pipeline."""
+    keys = [
+        scope.shard.epoch,
+        scope.shard.journal,
+        scope.shard.due,
+        scope.key("meta"),
+        scope.key("state"),
+        *(queue.key(name) for name in ("meta", "pending", "scheduled", "expiry", "review")),
+    ]
+    return "purge", keys, [epoch, now, limit, actor]
+
+
+async def purge(
+    runner: ScriptRunner,
+    scope: ScopeKeys,
+    queue: QueueKeys,
+    limit: Arg,
+    actor: Arg,
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Reply:
+    """Cancel what waits in a queue; claimed messages stay."""
+    return parse_reply(await runner.run(*purge_call(scope, queue, limit, actor, epoch=epoch, now=now)))
+
+
+class RedriveItem(NamedTuple):
+    """One item of `redrive`; "" is an absent value."""
+
+    id: Arg
+    """uuid: the message."""
+    actor: Arg
+    """text(320): who asks."""
+    target: Arg = ""
+    """slug: the queue; empty: where the message came from."""
+
+
+def redrive_call(scope: ScopeKeys, items: Sequence[RedriveItem], *, epoch: Arg = "", now: Arg = "") -> Call:
+    """The call of `redrive` for a pipeline."""
+    keys = [scope.shard.epoch, scope.shard.journal, scope.shard.due, scope.key("meta"), scope.key("state")]
+    return "redrive", keys, [epoch, now, *chain.from_iterable(items)]
+
+
+async def redrive(
+    runner: ScriptRunner, scope: ScopeKeys, items: Sequence[RedriveItem], *, epoch: Arg = "", now: Arg = ""
+) -> Reply:
+    """Send messages from the dead letter back to work, with their attempts at 0."""
+    return parse_reply(await runner.run(*redrive_call(scope, items, epoch=epoch, now=now)))
+
+
+class ReleaseItem(NamedTuple):
+    """One item of `release`; "" is an absent value."""
+
+    id: Arg
+    """uuid: the message."""
+    token: Arg
+    """text(40): the claim token; empty: the caller must be the current holder."""
+    holder: Arg
+    """text(320): who asks."""
+    delay_ms: Arg = ""
+    """int(0, 31622400000): how long it stays out of reach."""
+
+
+def release_call(scope: ScopeKeys, items: Sequence[ReleaseItem], *, epoch: Arg = "", now: Arg = "") -> Call:
+    """The call of `release` for a pipeline."""
+    keys = [scope.shard.epoch, scope.shard.journal, scope.shard.due, scope.key("meta"), scope.key("state")]
+    return "release", keys, [epoch, now, *chain.from_iterable(items)]
+
+
+async def release(
+    runner: ScriptRunner, scope: ScopeKeys, items: Sequence[ReleaseItem], *, epoch: Arg = "", now: Arg = ""
+) -> Reply:
+    """Return claimed messages untried; the attempt does not count."""
+    return parse_reply(await runner.run(*release_call(scope, items, epoch=epoch, now=now)))
+
+
+class RestoreItem(NamedTuple):
+    """One item of `restore`; "" is an absent value."""
+
+    id: Arg
+    """uuid: the message."""
+    record: Arg
+    """bytes: its state record, msgpack."""
+    envelope: Arg
+    """bytes: header length, header, body."""
+    overlay: Arg = ""
+    """bytes: what rules changed."""
+    outcome: Arg = ""
+    """bytes: response and failure reason, msgpack."""
+
+
+def restore_call(
+    scope: ScopeKeys,
+    seq_floor: Arg,
+    token_floor: Arg,
+    items: Sequence[RestoreItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Call:
+    """The call of `restore` for a pipeline."""
+    keys = [
+        scope.shard.epoch,
+        scope.shard.journal,
+        scope.shard.due,
+        scope.shard.limits,
+        scope.key("meta"),
+        scope.key("state"),
+        scope.key("body"),
+        scope.key("overlay"),
+        scope.key("outcome"),
+    ]
+    return "restore", keys, [epoch, now, seq_floor, token_floor, *chain.from_iterable(items)]
+
+
+async def restore(
+    runner: ScriptRunner,
+    scope: ScopeKeys,
+    seq_floor: Arg,
+    token_floor: Arg,
+    items: Sequence[RestoreItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Reply:
+    """Put messages back into the index from their rows. Only while the shard has no epoch; claimed messages come back as pending, with the attempt counted. Called by recovery alone."""
+    return parse_reply(
+        await runner.run(*restore_call(scope, seq_floor, token_floor, items, epoch=epoch, now=now))
+    )
+
+
+def sweep_call(shard: Shard, limit: Arg, *, epoch: Arg = "", now: Arg = "") -> Call:
+    """The call of `sweep` for a pipeline."""
+    keys = [shard.epoch, shard.journal, shard.due]
+    return "sweep", keys, [epoch, now, limit]
+
+
+async def sweep(runner: ScriptRunner, shard: Shard, limit: Arg, *, epoch: Arg = "", now: Arg = "") -> Reply:
+    """Settle the queue of a shard that is longest overdue: lost leases, expiries, delayed messages. Scope and queue follow from the due index; their keys carry the shard's tag."""
+    return parse_reply(await runner.run(*sweep_call(shard, limit, epoch=epoch, now=now)))

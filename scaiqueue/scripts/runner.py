@@ -1,0 +1,71 @@
+"""Runs scripts by SHA-1, and heals NOSCRIPT where the server is still the one we know."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, cast
+
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
+
+from scaiqueue.keys import SCRIPTS_KEY
+from scaiqueue.scripts.bundle import load_bundle
+from scaiqueue.scripts.replies import NotReadyError
+
+Arg = str | int | float | bytes
+Call = tuple[str, Sequence[str], Sequence[Arg]]
+# Asked before a missing script is loaded again: true where the server did not restart meanwhile.
+Permission = Callable[[], Awaitable[bool]]
+
+
+async def _always() -> bool:
+    return True
+
+
+class ScriptRunner:
+    """Calls scripts on one Redis client. `may_reload` decides about healing a NOSCRIPT."""
+
+    def __init__(self, redis: Redis, may_reload: Permission = _always) -> None:
+        self.redis = redis
+        self.may_reload = may_reload
+        self._sha1 = {name: script.sha1 for name, script in load_bundle().items()}
+
+    async def load(self) -> None:
+        """Load every script and publish name → SHA-1 for direct callers."""
+        async with self.redis.pipeline(transaction=False) as pipe:
+            for script in load_bundle().values():
+                pipe.script_load(script.source)
+            pipe.hset(SCRIPTS_KEY, mapping=dict(self._sha1.items()))
+            await pipe.execute()
+
+    async def run(self, name: str, keys: Sequence[str], args: Sequence[Arg]) -> list[Any]:
+        """One call. Raises NotReadyError, and redis.exceptions.ResponseError for a malformed call."""
+        try:
+            return await self._evalsha(name, keys, args)
+        except NoScriptError:
+            await self._heal()
+        return await self._evalsha(name, keys, args)
+
+    async def run_many(self, calls: Sequence[Call]) -> list[Any]:
+        """Calls in one pipeline, in order; a call's error stands in its place in the answer."""
+        answers = await self._pipeline(calls)
+        missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if missing:
+            await self._heal()
+            for i, answer in zip(missing, await self._pipeline([calls[i] for i in missing]), strict=True):
+                answers[i] = answer
+        return answers
+
+    async def _evalsha(self, name: str, keys: Sequence[str], args: Sequence[Arg]) -> list[Any]:
+        return cast(list[Any], await self.redis.evalsha(self._sha1[name], len(keys), *keys, *args))
+
+    async def _pipeline(self, calls: Sequence[Call]) -> list[Any]:
+        async with self.redis.pipeline(transaction=False) as pipe:
+            for name, keys, args in calls:
+                pipe.evalsha(self._sha1[name], len(keys), *keys, *args)
+            return list(await pipe.execute(raise_on_error=False))
+
+    async def _heal(self) -> None:
+        if not await self.may_reload():
+            raise NotReadyError("the server restarted: waiting for recovery")
+        await self.load()
