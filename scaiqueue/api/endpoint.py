@@ -1,0 +1,206 @@
+"""An endpoint: one definition from which come the route, the permission check and the OpenAPI entry."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import msgspec
+from litestar import Request, Response
+from litestar.enums import HttpMethod
+from litestar.handlers import HTTPRouteHandler
+
+from scaiqueue.api.answers import many, one
+from scaiqueue.api.permissions import PERMISSIONS, Permission
+from scaiqueue.api.tracking import request_id_of
+from scaiqueue.api.validation import decode, invalid
+from scaiqueue.errors import Code, Detail, QueueError
+from scaiqueue.queueing.directory import QueueEntry, ScopeEntry
+from scaiqueue.queueing.principals import Principal
+from scaiqueue.rows import queues, scopes
+from scaiqueue.rows.queues import QueueRow
+from scaiqueue.rows.scopes import ScopeRow
+from scaiqueue.services import Services
+
+BASE = "/v1/modules/scaiqueue"
+
+T = TypeVar("T")
+Q = TypeVar("Q", bound=msgspec.Struct)
+Handler = Callable[["Call"], Awaitable[Response[Any]]]
+
+
+class Call:
+    """One request to an endpoint: who calls, with what, and the services that answer."""
+
+    __slots__ = ("principal", "request", "request_id", "services")
+
+    def __init__(self, request: Request[Any, Any, Any], principal: Principal, services: Services) -> None:
+        self.request = request
+        self.principal = principal
+        self.services = services
+        self.request_id = request_id_of(request.scope)
+
+    def path(self, name: str) -> str:
+        text: str = self.request.path_params[f"{name}_ref"]
+        return text
+
+    async def scope(self) -> ScopeEntry:
+        """The scope that the path names, from the process's cache."""
+        entry = await self.services.directory.scope(self.principal.tenant, self.path("scope"))
+        self.principal.require_scope(entry.id)
+        return entry
+
+    async def queue(self) -> QueueEntry:
+        """The queue that the path names, from the process's cache."""
+        entry = await self.services.directory.queue(await self.scope(), self.path("queue"))
+        self.principal.require_queue(entry.id)
+        return entry
+
+    async def fresh_scope(self) -> ScopeRow:
+        """The scope that the path names, read now."""
+        row = await scopes.find(self.services.engine, self.principal.tenant, self.path("scope"))
+        if row is None:
+            raise QueueError(Code.SCAIQUEUE_SCOPE_NOT_FOUND)
+        self.principal.require_scope(row.id)
+        return row
+
+    async def fresh_queue(self) -> tuple[ScopeEntry, QueueRow]:
+        """The queue that the path names, read now, with its scope."""
+        scope = ScopeEntry(await self.fresh_scope())
+        row = await queues.find(self.services.engine, scope.id, self.path("queue"))
+        if row is None:
+            raise QueueError(Code.SCAIQUEUE_QUEUE_NOT_FOUND)
+        self.principal.require_queue(row.id)
+        return scope, row
+
+    async def body(self, decoder: msgspec.json.Decoder[T], *, optional: bool = False) -> T:
+        """The request's body, checked. An absent one is `{}` where `optional`."""
+        raw = await self.request.body()
+        return decode(decoder, raw if raw or not optional else b"{}")
+
+    def query(self, kind: type[Q], *, also: str = "") -> Q:
+        """Query parameters as a Struct, each converted from text; names beginning with `also` are left out.
+
+        Raises VALIDATION_ERROR for unknown, repeated and wrong ones.
+        """
+        given = self.request.query_params.multi_items()
+        values: dict[str, str] = {}
+        wrong: list[Detail] = []
+        fields = {f.encode_name: f for f in msgspec.structs.fields(kind)}
+        for name, value in given:
+            if also and name.startswith(also):
+                continue
+            if name not in fields:
+                wrong.append(Detail(name, "Unknown parameter"))
+            elif name in values:
+                wrong.append(Detail(name, "Given more than once"))
+            else:
+                values[name] = value
+                try:
+                    msgspec.convert(value, fields[name].type, strict=False)
+                except msgspec.ValidationError as error:
+                    wrong.append(Detail(name, str(error)))
+        if wrong:
+            raise invalid(*wrong)
+        return msgspec.convert(values, kind, strict=False)
+
+    def one(self, data: object, status: int = 200, **headers: str) -> Response[bytes]:
+        return one(data, self.request_id, status, headers)
+
+    def many(
+        self, data: Sequence[object], next_cursor: str | None = None, stale: bool = False
+    ) -> Response[bytes]:
+        return many(data, self.request_id, next_cursor, stale)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A query or header parameter, for the documentation."""
+
+    name: str
+    description: str
+    kind: Any = str
+    place: str = "query"
+    free_names: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """`body` and `answer` are the types documented; `many` says that the answer is a list."""
+
+    method: str
+    path: str
+    summary: str
+    tag: str
+    handler: Handler
+    permission: Permission | None
+    body: Any = None
+    body_optional: bool = False
+    answer: Any = None
+    many: bool = False
+    status: int = 200
+    query: type[msgspec.Struct] | None = None
+    parameters: tuple[Parameter, ...] = ()
+    errors: tuple[Code, ...] = ()
+    description: str = ""
+    other_statuses: dict[int, str] = field(default_factory=dict)
+    media_types: tuple[str, ...] = ("application/json",)
+
+    def route(self, services: Callable[[], Services]) -> HTTPRouteHandler:
+        """The Litestar handler: authenticates, checks the permission, calls."""
+        handler, permission = self.handler, self.permission
+
+        async def handle(request: Request[Any, Any, Any]) -> Response[Any]:
+            request_id_of(request.scope)
+            available = services()
+            principal = await available.key_ring.authenticate(request.headers.get("authorization"))
+            if permission is not None and permission.value not in principal.permissions:
+                raise QueueError(
+                    Code.AUTHZ_PERMISSION_DENIED, f"The key lacks the permission {permission.value}."
+                )
+            return await handler(Call(request, principal, available))
+
+        handle.__name__ = self.handler.__name__
+        # Litestar keeps names such as `scope` to itself.
+        path = BASE + self.path.replace("}", "_ref:str}")
+        return HTTPRouteHandler(
+            path,
+            http_method=HttpMethod(self.method),
+            status_code=self.status,
+            name=self.name,
+            include_in_schema=False,
+        )(handle)
+
+    @property
+    def name(self) -> str:
+        return self.handler.__name__
+
+    @property
+    def full_path(self) -> str:
+        return BASE + self.path
+
+
+class Registry:
+    """The endpoints of one noun, in the order they are written."""
+
+    def __init__(self, tag: str) -> None:
+        self.tag = tag
+        self.endpoints: list[Endpoint] = []
+
+    def __call__(self, call: str, summary: str, **details: Any) -> Callable[[Handler], Handler]:
+        """Register the decorated handler for `call`, such as `POST /scopes`; raises KeyError when the
+        permissions table doesn't list it."""
+        method, path = call.split(" ")
+        permission = PERMISSIONS[call]
+
+        def register(handler: Handler) -> Handler:
+            described = (handler.__doc__ or "").strip()
+            self.endpoints.append(
+                Endpoint(
+                    method, path, summary, self.tag, handler, permission, description=described, **details
+                )
+            )
+            return handler
+
+        return register

@@ -1,0 +1,59 @@
+"""Brings scopes and queues from their rows into the index, by the `configure` script."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from scaiqueue.errors import Code, Detail, QueueError
+from scaiqueue.keys import QueueKeys, ScopeKeys, Shard
+from scaiqueue.queueing.configuration import queue_fields, scope_fields
+from scaiqueue.rows.queues import QueueRow
+from scaiqueue.rows.scopes import ScopeRow
+from scaiqueue.scripts import binding
+from scaiqueue.scripts.binding import ConfigureItem
+from scaiqueue.scripts.replies import parse_reply
+from scaiqueue.scripts.runner import Call, ScriptRunner
+
+
+def keys_of(scope: ScopeRow) -> ScopeKeys:
+    return ScopeKeys(Shard(scope.shard), scope.tenant_id, scope.id)
+
+
+def _call(scope: ScopeKeys, queues: Sequence[QueueKeys], version: int, fields: Mapping[str, str]) -> Call:
+    items = [ConfigureItem(name, value) for name, value in fields.items()]
+    return binding.configure_call(scope, queues, version, items)
+
+
+def scope_call(scope: ScopeRow) -> Call:
+    """The call that makes the index obey the scope's row."""
+    return _call(keys_of(scope), [], scope.version, scope_fields(scope))
+
+
+def queue_call(scope: ScopeRow, queue: QueueRow) -> Call:
+    """The call that makes the index obey the queue's row."""
+    return _call(keys_of(scope), [keys_of(scope).queue(queue.slug)], queue.version, queue_fields(queue))
+
+
+class Configurator:
+    """An older version than the index has changes nothing: a later change is already there."""
+
+    def __init__(self, runner: ScriptRunner) -> None:
+        self._runner = runner
+
+    async def apply(self, scope: ScopeRow, queues: Sequence[QueueRow] = (), *, itself: bool = True) -> None:
+        """The scope (`itself`) and queues of it, in one round trip."""
+        calls = [scope_call(scope)] if itself else []
+        calls += [queue_call(scope, queue) for queue in queues]
+        for answer in await self._runner.run_many(calls):
+            if isinstance(answer, Exception):
+                raise answer
+            parse_reply(answer)
+
+    async def remove_queue(self, scope: ScopeRow, queue: QueueRow) -> None:
+        """Take an empty queue out of the index. Raises SCAIQUEUE_NOT_EMPTY."""
+        keys = keys_of(scope).queue(queue.slug)
+        reply = await binding.configure(
+            self._runner, keys.scope, [keys], queue.version, [ConfigureItem("state", "removed")]
+        )
+        if reply.items[0][0] == "INVALID_STATE":
+            raise QueueError(Code.SCAIQUEUE_NOT_EMPTY, details=(Detail("live", str(int(reply.items[0][1]))),))

@@ -1,0 +1,113 @@
+"""Scopes and queues as the hot path needs them, kept in the process for a short while.
+
+A stale entry harms nothing: state and settings are the scripts' to judge, from their own hashes. The
+directory only turns what a caller writes into keys.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from scaiqueue.errors import Code, QueueError
+from scaiqueue.keys import QueueKeys, ScopeKeys, Shard
+from scaiqueue.rows import queues, scopes
+from scaiqueue.rows.queues import QueueRow, QueueSettings
+from scaiqueue.rows.scopes import ScopeRow
+
+MAX_AGE_S = 5.0
+MAX_ENTRIES = 20_000
+
+Entry = TypeVar("Entry")
+
+
+@dataclass(frozen=True)
+class ScopeEntry:
+    row: ScopeRow
+
+    @cached_property
+    def keys(self) -> ScopeKeys:
+        return ScopeKeys(Shard(self.row.shard), self.row.tenant_id, self.row.id)
+
+    @property
+    def id(self) -> str:
+        return self.row.id
+
+
+@dataclass(frozen=True)
+class QueueEntry:
+    row: QueueRow
+    scope: ScopeEntry
+
+    @cached_property
+    def keys(self) -> QueueKeys:
+        return self.scope.keys.queue(self.row.slug)
+
+    @cached_property
+    def settings(self) -> QueueSettings:
+        return self.row.parsed
+
+    @property
+    def id(self) -> str:
+        return self.row.id
+
+    @property
+    def slug(self) -> str:
+        return self.row.slug
+
+
+class Directory:
+    """Raises SCAIQUEUE_SCOPE_NOT_FOUND and SCAIQUEUE_QUEUE_NOT_FOUND, for another tenant's things too."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._scopes: OrderedDict[tuple[str, str], tuple[float, ScopeEntry]] = OrderedDict()
+        self._queues: OrderedDict[tuple[str, str], tuple[float, QueueEntry]] = OrderedDict()
+
+    async def scope(self, tenant: str, reference: str) -> ScopeEntry:
+        held = self._scopes.get((tenant, reference))
+        if held is not None and held[0] > time.monotonic():
+            return held[1]
+        row = await scopes.find(self._engine, tenant, reference)
+        if row is None:
+            raise QueueError(Code.SCAIQUEUE_SCOPE_NOT_FOUND)
+        entry = ScopeEntry(row)
+        _keep(self._scopes, (tenant, reference), entry)
+        return entry
+
+    async def queue(self, scope: ScopeEntry, reference: str) -> QueueEntry:
+        held = self._queues.get((scope.id, reference))
+        if held is not None and held[0] > time.monotonic():
+            return held[1]
+        row = await queues.find(self._engine, scope.id, reference)
+        if row is None:
+            raise QueueError(Code.SCAIQUEUE_QUEUE_NOT_FOUND)
+        entry = QueueEntry(row, scope)
+        for name in (reference, row.id, row.slug):
+            _keep(self._queues, (scope.id, name), entry)
+        return entry
+
+    def forget(self, scope_id: str) -> None:
+        """Drop what is kept of the scope: it or a queue of it has changed."""
+        for held in [key for key, (_, entry) in self._scopes.items() if entry.id == scope_id]:
+            del self._scopes[held]
+        for name in [key for key in self._queues if key[0] == scope_id]:
+            del self._queues[name]
+
+    def clear(self) -> None:
+        self._scopes.clear()
+        self._queues.clear()
+
+
+def _keep(
+    held: OrderedDict[tuple[str, str], tuple[float, Entry]], key: tuple[str, str], entry: Entry
+) -> None:
+    held[key] = (time.monotonic() + MAX_AGE_S, entry)
+    held.move_to_end(key)
+    while len(held) > MAX_ENTRIES:
+        held.popitem(last=False)

@@ -1,0 +1,130 @@
+"""API keys in the process: a look-up in a dict, refreshed from the rows when it is a second old."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from hashlib import sha256
+from secrets import token_urlsafe
+
+import msgspec
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from scaiqueue.errors import Code, QueueError
+from scaiqueue.moments import now_ms
+from scaiqueue.queueing.principals import Principal
+from scaiqueue.rows import api_keys
+from scaiqueue.rows.api_keys import KeyRow
+
+PREFIX = "sgk_"
+MAX_AGE_S = 1.0
+MAX_ENTRIES = 10_000
+LAST_USE_EVERY_S = 30.0
+
+_log = structlog.get_logger("scaiqueue.keys")
+
+
+def new_secret() -> str:
+    """A key: `sgk_` and 43 random characters."""
+    return PREFIX + token_urlsafe(32)
+
+
+def secret_hash(secret: str) -> str:
+    return sha256(secret.encode()).hexdigest()
+
+
+@dataclass(slots=True)
+class _Held:
+    row: KeyRow
+    principal: Principal
+    looked_at: float
+
+
+def _principal(row: KeyRow) -> Principal:
+    scopes = msgspec.json.decode(row.scopes, type=frozenset[str])
+    queues = msgspec.json.decode(row.queues, type=frozenset[str])
+    permissions = msgspec.json.decode(row.permissions, type=frozenset[str])
+    return Principal(row.id, row.tenant_id, permissions, scopes or None, queues or None)
+
+
+class KeyRing:
+    """Who a key belongs to.
+
+    A change is seen at once where the word of it arrives, and after MAX_AGE_S in any case. While the row
+    store can't be asked, keys seen before stay good, so that consumers go on.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._held: OrderedDict[str, _Held] = OrderedDict()
+        self._loading: dict[str, asyncio.Task[KeyRow | None]] = {}
+        self._used: dict[str, int] = {}
+
+    async def authenticate(self, authorization: str | None) -> Principal:
+        """Of an Authorization header. Raises AUTH_TOKEN_MISSING or AUTH_TOKEN_INVALID."""
+        if not authorization:
+            raise QueueError(Code.AUTH_TOKEN_MISSING)
+        scheme, _, secret = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not secret:
+            raise QueueError(Code.AUTH_TOKEN_MISSING)
+        key_hash = secret_hash(secret.strip())
+        held = self._held.get(key_hash)
+        if held is None or held.looked_at + MAX_AGE_S < time.monotonic():
+            held = await self._look(key_hash)
+        now = now_ms()
+        if held is None or held.row.revoked_at or 0 < held.row.expires_at <= now:
+            raise QueueError(Code.AUTH_TOKEN_INVALID)
+        self._used[held.row.id] = now
+        return held.principal
+
+    async def _look(self, key_hash: str) -> _Held | None:
+        task = self._loading.get(key_hash)
+        if task is None:
+            task = asyncio.create_task(api_keys.by_hash(self._engine, key_hash))
+            self._loading[key_hash] = task
+            task.add_done_callback(lambda _: self._loading.pop(key_hash, None))
+        began = time.monotonic()
+        try:
+            row = await asyncio.shield(task)
+        except (SQLAlchemyError, OSError) as error:
+            if (held := self._held.get(key_hash)) is not None:
+                held.looked_at = began
+                return held
+            raise QueueError(Code.SCAIQUEUE_UNAVAILABLE, retry_after=1) from error
+        if row is None:
+            self._held.pop(key_hash, None)
+            return None
+        held = self._held[key_hash] = _Held(row, _principal(row), began)
+        self._held.move_to_end(key_hash)
+        while len(self._held) > MAX_ENTRIES:
+            self._held.popitem(last=False)
+        return held
+
+    def forget(self, key_id: str) -> None:
+        """Drop a key that has changed."""
+        for key_hash in [name for name, held in self._held.items() if held.row.id == key_id]:
+            del self._held[key_hash]
+
+    def clear(self) -> None:
+        self._held.clear()
+
+    async def write_last_uses(self) -> None:
+        """What was used since the last call; a failure is logged and tried again with the next."""
+        seen, self._used = self._used, {}
+        if not seen:
+            return
+        try:
+            await api_keys.used(self._engine, seen)
+        except (SQLAlchemyError, OSError) as error:
+            self._used = {**seen, **self._used}
+            _log.warning("last uses of keys not written", error=str(error))
+
+    async def run(self) -> None:
+        """Write last uses now and then, until cancelled."""
+        while True:
+            await asyncio.sleep(LAST_USE_EVERY_S)
+            await self.write_last_uses()

@@ -1,0 +1,153 @@
+"""Queue rows and the settings that they keep as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from scaiqueue.moments import now_ms
+from scaiqueue.rows.engine import reading
+from scaiqueue.rows.tables import queues
+
+Ordering = Literal["fifo", "priority", "deadline"]
+ConsumerMode = Literal["competing", "broadcast"]
+OverflowPolicy = Literal["reject", "drop_oldest", "dead_letter"]
+Durability = Literal["committed", "indexed"]
+
+
+class QueueSlugTaken(Exception):
+    """Another queue of the scope has the slug."""
+
+
+class Backoff(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Delay before a retry. `fixed`: base; `linear`: base x attempts; `exponential`: base x factor^(n-1)."""
+
+    strategy: Literal["fixed", "linear", "exponential"] = "exponential"
+    base_s: Annotated[float, Meta(ge=0, le=86400)] = 1.0
+    factor: Annotated[float, Meta(ge=1, le=100)] = 2.0
+    max_s: Annotated[float, Meta(ge=0, le=604800)] = 300.0
+    jitter: Literal["full", "none"] = "full"
+
+
+class Aging(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """After `after_s` in the queue a message's rank rises by `step`, and again every `every_s`."""
+
+    after_s: Annotated[int, Meta(ge=1, le=31_536_000)]
+    step: Annotated[int, Meta(ge=1, le=5000)]
+    every_s: Annotated[int, Meta(ge=1, le=31_536_000)]
+
+
+class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the JSON column holds. `access`: "" all, "noput" no publish, "readonly" no publish, no claim."""
+
+    consumer_mode: ConsumerMode = "competing"
+    ordering: Ordering = "fifo"
+    max_depth: int = 0
+    overflow_policy: OverflowPolicy = "reject"
+    max_retries: int = 5
+    visibility_timeout_s: int = 30
+    backoff: Backoff = Backoff()
+    durability: Durability | None = None
+    aging: Aging | None = None
+    require_claim_token: bool = False
+    idempotency_window_s: int | None = None
+    retention_s: int | None = None
+    purpose: str | None = None
+    access: Literal["", "noput", "readonly"] = ""
+
+
+_settings = msgspec.json.Decoder(QueueSettings)
+
+
+class QueueRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Times in ms. `version` rises with every change of settings or state."""
+
+    id: str
+    tenant_id: str
+    scope_id: str
+    slug: str
+    display_name: str
+    description: str
+    state: str
+    settings: str
+    version: int
+    created_at: int
+    updated_at: int
+
+    @property
+    def parsed(self) -> QueueSettings:
+        return _settings.decode(self.settings)
+
+
+def encode_settings(settings: QueueSettings) -> str:
+    return msgspec.json.encode(settings).decode()
+
+
+def _row(values: Any) -> QueueRow:
+    return QueueRow(**values)
+
+
+async def create(engine: AsyncEngine, queue: QueueRow) -> None:
+    """Raises QueueSlugTaken."""
+    try:
+        async with engine.begin() as connection:
+            await connection.execute(insert(queues).values(**msgspec.structs.asdict(queue)))
+    except IntegrityError:
+        if await find(engine, queue.scope_id, queue.slug) is None:
+            raise
+        raise QueueSlugTaken from None
+
+
+async def find(engine: AsyncEngine, scope_id: str, reference: str) -> QueueRow | None:
+    """By id or slug, within the scope."""
+    query = select(queues).where(
+        queues.c.scope_id == scope_id, or_(queues.c.id == reference, queues.c.slug == reference)
+    )
+    async with reading(engine) as connection:
+        found = [_row(row) for row in (await connection.execute(query)).mappings()]
+    return min(found, key=lambda row: row.id != reference, default=None)
+
+
+async def page(
+    engine: AsyncEngine, scope_id: str, after: str, limit: int, only: Collection[str] | None = None
+) -> list[QueueRow]:
+    """At most `limit` queues in the order of their creation, after the id `after`."""
+    query = select(queues).where(queues.c.scope_id == scope_id, queues.c.id > after)
+    if only is not None:
+        query = query.where(queues.c.id.in_(only))
+    async with reading(engine) as connection:
+        rows = await connection.execute(query.order_by(queues.c.id).limit(limit))
+        return [_row(row) for row in rows.mappings()]
+
+
+async def all_of(engine: AsyncEngine, scope_id: str) -> Sequence[QueueRow]:
+    """Every queue of the scope, read in pages."""
+    found: list[QueueRow] = []
+    while batch := await page(engine, scope_id, found[-1].id if found else "", 500):
+        found += batch
+        if len(batch) < 500:
+            break
+    return found
+
+
+async def change(engine: AsyncEngine, queue_id: str, **values: object) -> QueueRow | None:
+    """Set columns, raise the version, and return the row; None if it is gone."""
+    async with engine.begin() as connection:
+        await connection.execute(
+            update(queues)
+            .where(queues.c.id == queue_id)
+            .values(**values, version=queues.c.version + 1, updated_at=now_ms())
+        )
+        row = (await connection.execute(select(queues).where(queues.c.id == queue_id))).mappings().first()
+    return None if row is None else _row(row)
+
+
+async def remove(engine: AsyncEngine, queue_id: str) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(delete(queues).where(queues.c.id == queue_id))

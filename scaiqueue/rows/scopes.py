@@ -1,0 +1,99 @@
+"""Scope rows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from scaiqueue.moments import now_ms
+from scaiqueue.rows.engine import reading
+from scaiqueue.rows.queues import QueueRow
+from scaiqueue.rows.tables import queues, scopes, tenants
+
+
+class SlugTaken(Exception):
+    """Another row of the same parent has the slug."""
+
+
+class ScopeRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Times in ms. `version` rises with every change; `durability` "" is the installation's default."""
+
+    id: str
+    tenant_id: str
+    slug: str
+    shard: int
+    display_name: str
+    description: str
+    durability: str
+    state: str
+    version: int
+    created_at: int
+    updated_at: int
+
+
+def _row(values: Any) -> ScopeRow:
+    return ScopeRow(**values)
+
+
+async def ensure_tenant(connection: AsyncConnection, tenant: str) -> None:
+    if (await connection.execute(select(tenants.c.slug).where(tenants.c.slug == tenant))).first() is None:
+        await connection.execute(insert(tenants).values(slug=tenant, created_at=now_ms()))
+
+
+async def create(engine: AsyncEngine, scope: ScopeRow, with_queues: Sequence[QueueRow]) -> None:
+    """The scope and its first queues in one transaction. Raises SlugTaken."""
+    try:
+        async with engine.begin() as connection:
+            await ensure_tenant(connection, scope.tenant_id)
+            await connection.execute(insert(scopes).values(**msgspec.structs.asdict(scope)))
+            await connection.execute(insert(queues), [msgspec.structs.asdict(queue) for queue in with_queues])
+    except IntegrityError:
+        if await find(engine, scope.tenant_id, scope.slug) is None:
+            raise
+        raise SlugTaken from None
+
+
+async def find(engine: AsyncEngine, tenant: str, reference: str) -> ScopeRow | None:
+    """By id or slug, within the tenant."""
+    query = select(scopes).where(
+        scopes.c.tenant_id == tenant, or_(scopes.c.id == reference, scopes.c.slug == reference)
+    )
+    async with reading(engine) as connection:
+        found = [_row(row) for row in (await connection.execute(query)).mappings()]
+    return min(found, key=lambda row: row.id != reference, default=None)
+
+
+async def page(
+    engine: AsyncEngine, tenant: str, after: str, limit: int, only: Collection[str] | None = None
+) -> list[ScopeRow]:
+    """At most `limit` scopes in the order of their creation, after the id `after`."""
+    query = select(scopes).where(scopes.c.tenant_id == tenant, scopes.c.id > after)
+    if only is not None:
+        query = query.where(scopes.c.id.in_(only))
+    async with reading(engine) as connection:
+        rows = await connection.execute(query.order_by(scopes.c.id).limit(limit))
+        return [_row(row) for row in rows.mappings()]
+
+
+async def change(engine: AsyncEngine, scope_id: str, **values: object) -> ScopeRow | None:
+    """Set columns, raise the version, and return the row; None if it is gone."""
+    async with engine.begin() as connection:
+        await connection.execute(
+            update(scopes)
+            .where(scopes.c.id == scope_id)
+            .values(**values, version=scopes.c.version + 1, updated_at=now_ms())
+        )
+        row = (await connection.execute(select(scopes).where(scopes.c.id == scope_id))).mappings().first()
+    return None if row is None else _row(row)
+
+
+async def remove(engine: AsyncEngine, scope_id: str) -> None:
+    """The scope's row and its queues' rows."""
+    async with engine.begin() as connection:
+        await connection.execute(delete(queues).where(queues.c.scope_id == scope_id))
+        await connection.execute(delete(scopes).where(scopes.c.id == scope_id))

@@ -1,0 +1,151 @@
+"""What one API process consists of: connections, caches, and the tasks that keep them fresh."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import msgspec
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from sqlalchemy import literal, select
+from uuid_utils import uuid7
+
+from scaiqueue.api.permissions import ALL_PERMISSIONS
+from scaiqueue.moments import now_ms
+from scaiqueue.queueing.administration import Administration
+from scaiqueue.queueing.configure import Configurator
+from scaiqueue.queueing.directory import Directory
+from scaiqueue.queueing.key_ring import KeyRing, secret_hash
+from scaiqueue.queueing.signals import Signals
+from scaiqueue.rows import api_keys
+from scaiqueue.rows.api_keys import KeyRow
+from scaiqueue.rows.engine import open_engine, reading
+from scaiqueue.rows.migrate import upgrade
+from scaiqueue.scripts.runner import ScriptRunner
+from scaiqueue.settings import Settings
+
+FIRST_TENANT = "default"
+READY_WITHIN_S = 2
+
+_log = structlog.get_logger("scaiqueue.services")
+
+
+def open_redis(url: str) -> Redis:
+    """A client whose calls wait for a free connection and are never repeated unseen."""
+    return Redis.from_url(
+        url, max_connections=16, socket_connect_timeout=5, retry=Retry(NoBackoff(), 0), decode_responses=False
+    )
+
+
+class Readiness(msgspec.Struct):
+    """Whether calls can be served, and what is in the way."""
+
+    ready: bool
+    failures: dict[str, str]
+
+
+class Services:
+    """Composition of an API process. Use as an async context manager, or `start` and `stop`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.redis = open_redis(settings.redis_url)
+        self.engine = open_engine(settings.database_url)
+        self.runner = ScriptRunner(self.redis)
+        self.key_ring = KeyRing(self.engine)
+        self.directory = Directory(self.engine)
+        self.signals = Signals(
+            self.redis,
+            settings.shards,
+            on_wake=lambda root: None,
+            on_changed=self._changed,
+            on_gap=self._missed,
+        )
+        self.administration = Administration(
+            self.engine, settings, Configurator(self.runner), lambda scope_id: self.changed("scope", scope_id)
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Bring everything up, in the order of what needs what."""
+        await upgrade(self.settings.database_url)
+        await self.runner.load()
+        await self._create_first_key()
+        self._spawn("signals", self.signals.run())
+        self._spawn("keys", self.key_ring.run())
+
+    async def stop(self) -> None:
+        for task in reversed(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.key_ring.write_last_uses()
+        await self.redis.aclose()
+        await self.engine.dispose()
+
+    async def readiness(self) -> Readiness:
+        """Ask what every call needs, each within a bound."""
+        checks = {"redis": self.redis.ping(), "rows": self._ask_rows()}
+        answers = await asyncio.gather(
+            *(asyncio.wait_for(check, READY_WITHIN_S) for check in checks.values()), return_exceptions=True
+        )
+        failures = {
+            name: f"{type(answer).__name__}: {answer}"
+            for name, answer in zip(checks, answers, strict=True)
+            if isinstance(answer, BaseException)
+        }
+        return Readiness(not failures, failures)
+
+    async def _ask_rows(self) -> None:
+        async with reading(self.engine) as connection:
+            await connection.execute(select(literal(1)))
+
+    async def changed(self, kind: str, name: str) -> None:
+        """A scope or key has changed: here at once, elsewhere as soon as the word arrives."""
+        self._changed(kind, name)
+        await self.signals.announce(kind, name)
+
+    def _changed(self, kind: str, name: str) -> None:
+        if kind == "key":
+            self.key_ring.forget(name)
+        elif kind == "scope":
+            self.directory.forget(name)
+
+    def _missed(self) -> None:
+        self.key_ring.clear()
+        self.directory.clear()
+
+    async def _create_first_key(self) -> None:
+        secret = self.settings.api_key
+        if not secret:
+            return
+        await api_keys.create_first(
+            self.engine,
+            KeyRow(
+                id=str(uuid7()),
+                tenant_id=FIRST_TENANT,
+                name="first key",
+                key_hash=secret_hash(secret),
+                prefix=secret[:8],
+                permissions=msgspec.json.encode(ALL_PERMISSIONS).decode(),
+                scopes="[]",
+                queues="[]",
+                created_at=now_ms(),
+                expires_at=0,
+                revoked_at=0,
+                last_used_at=0,
+            ),
+        )
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(_report)
+        self._tasks.append(task)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("a task of the process ended", task=task.get_name(), exc_info=error)
