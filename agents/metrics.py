@@ -1,0 +1,23 @@
+"""What a worker process counts. Units stand in the names; no label grows with scopes or queues."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+RUNS = Counter("scaiqueue_agent_runs_total", "Runs of an agent that ended.", ["agent", "result"])
+RUN_SECONDS = Histogram("scaiqueue_agent_run_seconds", "Duration of an agent's runs.", ["agent"])
+LAST_RUN = Gauge("scaiqueue_agent_last_run_timestamp_seconds", "When an agent last ended a run.", ["agent"])
+DEAD_LETTER_DEPTH = Gauge(
+    "scaiqueue_dead_letter_depth", "Messages in all dead-letter queues when the monitor last looked."
+)
+DEAD_LETTER_GROWTH = Counter(
+    "scaiqueue_dead_letter_growth_total", "Messages by which dead-letter queues grew from look to look."
+)
+ARCHIVED = Counter("scaiqueue_messages_archived_total", "Rows moved into the archive table.")
+
+
+def observe_run(agent: str, seconds: float, *, failed: bool) -> None:
+    """Count one run that took `seconds`."""
+    RUNS.labels(agent, "error" if failed else "ok").inc()
+    RUN_SECONDS.labels(agent).observe(seconds)
+    LAST_RUN.labels(agent).set_to_current_time()

@@ -1,0 +1,74 @@
+"""All agents, in one place."""
+
+from __future__ import annotations
+
+from .agent import Agent
+from .dead_letter_monitor import watch_dead_letters
+from .event_pruner import prune_old_events
+from .expiry_enforcer import enforce_expiry
+from .idempotency_pruner import prune_idempotency_keys
+from .message_archiver import archive_messages
+from .priority_aging_worker import age_priorities
+from .visibility_timeout_enforcer import enforce_visibility_timeouts
+
+AGENTS: tuple[Agent, ...] = (
+    Agent(
+        "visibility_timeout_enforcer",
+        every_s=1,
+        bound_s=0.8,
+        purpose="Takes back what is due: lost leases, delays that are over, expiries.",
+        run=enforce_visibility_timeouts,
+    ),
+    Agent(
+        "expiry_enforcer",
+        every_s=60,
+        bound_s=30,
+        purpose="The same sweep with room for mass expiries that the short bound leaves over.",
+        run=enforce_expiry,
+    ),
+    Agent(
+        "message_archiver",
+        every_s=300,
+        bound_s=120,
+        purpose="Moves terminal rows that are old enough into the archive table.",
+        run=archive_messages,
+    ),
+    Agent(
+        "dead_letter_monitor",
+        every_s=60,
+        bound_s=20,
+        purpose="Warns when a dead-letter queue has grown since its last look.",
+        run=watch_dead_letters,
+    ),
+    Agent(
+        "priority_aging_worker",
+        every_s=300,
+        bound_s=120,
+        purpose="Raises messages that wait long in queues with aging, so that none starves.",
+        run=age_priorities,
+    ),
+    Agent(
+        "idempotency_pruner",
+        every_s=300,
+        bound_s=60,
+        purpose="Deletes rows of idempotency keys whose window is over.",
+        run=prune_idempotency_keys,
+    ),
+    Agent(
+        "event_pruner",
+        every_s=300,
+        bound_s=60,
+        purpose="Deletes events that are older than they are kept.",
+        run=prune_old_events,
+    ),
+)
+
+_by_name = {agent.name: agent for agent in AGENTS}
+
+
+def find_agent(name: str) -> Agent:
+    """Raises LookupError for an unknown name."""
+    try:
+        return _by_name[name]
+    except KeyError:
+        raise LookupError(f"no agent is called {name}") from None

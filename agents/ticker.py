@@ -1,0 +1,57 @@
+"""Keeps the rhythm.
+
+SAQ's own scheduler notices a cron job of one second only at every second look (one look puts it into
+the future, the next one finds it), and its lock cannot last less than a second. So the worker asks for
+each run itself, at the instant when it is due, and leaves to SAQ what it does well: one of many workers
+takes the job, and a dead worker's job is swept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import structlog
+from redis.exceptions import RedisError
+
+from .agent import Agent
+from .jobs import AgentQueue, enqueue_tick
+
+_LONGEST_SLEEP_S = 1.0
+
+log = structlog.get_logger("scaiqueue.agents")
+
+
+async def keep_ticking(queue: AgentQueue, agents: Sequence[Agent], stopping: asyncio.Event) -> None:
+    """Ask for the run of each agent at each of its ticks until `stopping` is set.
+
+    Ticks that were missed (Redis away, machine asleep) are left out, not made up for.
+    """
+    due = {agent.name: agent.tick_after(time.time()) for agent in agents}
+    reachable = True
+    while not stopping.is_set():
+        now = time.time()
+        ready = [agent for agent in agents if due[agent.name] <= now]
+        try:
+            await asyncio.gather(*(enqueue_tick(queue, agent, agent.tick_before(now)) for agent in ready))
+        except (RedisError, OSError) as error:
+            if reachable:
+                log.warning("agents_not_scheduled", error=str(error))
+            reachable = False
+        else:
+            if ready and not reachable:
+                log.info("agents_scheduled_again")
+                reachable = True
+        # Taken from the clock each time, so that a clock which was set back does not silence an agent.
+        due = {agent.name: agent.tick_after(now) for agent in agents}
+        pause = min(due.values(), default=now + _LONGEST_SLEEP_S) - time.time()
+        await _sleep_until(stopping, min(max(pause, 0.0), _LONGEST_SLEEP_S))
+
+
+async def _sleep_until(stopping: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stopping.wait()
+    except TimeoutError:
+        return
