@@ -22,11 +22,13 @@ from scaiqueue_agents.recorder import Recorder
 from scaiqueue_agents.runs import Runs
 from scaiqueue_agents.schedule import AGENTS
 
+from scaiqueue.rows.migrate import upgrade
 from scaiqueue.rows.system_agents import list_agents, seed_agents
 from scaiqueue.settings import Settings
 from tests.agents.child_worker import AT_WORK
 from tests.agents.conftest import working
 from tests.eventually import eventually
+from tests.servers import RedisServer
 
 ROOT = Path(__file__).parents[2]
 
@@ -201,3 +203,15 @@ async def test_sigterm_ends_the_worker(
         process.wait()
     if manner == "willing":
         assert json.loads((await row(context))["last_result"]) == {"status": "ok", "ended": "in order"}
+
+
+async def test_a_restart_of_redis_is_survived(sqlite_url: str) -> None:
+    await upgrade(sqlite_url)
+    beat = Beat()
+    with RedisServer() as server:
+        settings = Settings(redis_url=server.url, database_url=sqlite_url)
+        async with working(settings, [beat.agent()]):
+            await eventually(lambda: beat.at)
+            server.restart(crash=True)
+            before = len(beat.at)
+            await eventually(lambda: len(beat.at) >= before + 2, timeout=60)
