@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -50,23 +52,102 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 def load_settings(
     environ: Mapping[str, str] | None = None, file: Path | None = None, **overrides: object
 ) -> Settings:
-    """Read, convert and check all settings.
+    """Read, convert and check all settings. `overrides` (None = not given) go before everything else.
 
-    Raises SettingsError for an unknown name, a wrong type or a value out of range.
+    Raises SettingsError for an unknown name, a wrong type, a value out of range, or values that do not
+    fit each other; the message has one line for each.
     """
-    environ = os.environ if environ is None else environ
     path = file or Path("scaiqueue.toml")
+    given: dict[str, _Given] = {}
+    wrong: list[str] = []
+    for name, value in _read_file(path, required=file is not None).items():
+        given[name] = _Given(f"{name} in {path}", value)
+    for variable, value in (os.environ if environ is None else environ).items():
+        if variable.startswith(PREFIX):
+            given[variable.removeprefix(PREFIX).lower()] = _Given(variable, value)
+    for name, value in overrides.items():
+        if value is not None:
+            given[name] = _Given(f"--{name.replace('_', '-')}", value)
     values: dict[str, object] = {}
-    if path.exists():
-        values.update(tomllib.loads(path.read_text()))
-    elif file is not None:
-        raise SettingsError(f"{file}: no such settings file")
-    known = set(Settings.__struct_fields__)
-    for name, value in environ.items():
-        if name.startswith("SCAIQUEUE_") and (field := name[10:].lower()) in known:
-            values[field] = value
-    values.update({name: value for name, value in overrides.items() if value is not None})
+    for name, (label, value) in given.items():
+        if name in FIELDS:
+            try:
+                values[name] = msgspec.convert(value, FIELDS[name], strict=False)
+            except msgspec.ValidationError:
+                wrong.append(f"{label}: must be {_allowed(FIELDS[name])}, not {value!r}")
+        elif complaint := _unknown(name, label):
+            wrong.append(complaint)
+    if not wrong:
+        settings = Settings(**values)  # type: ignore[arg-type]
+        wrong = [f"{given[name].label}: {text}" for name, text in _misfits(settings) if name in given]
+    if wrong:
+        raise SettingsError("\n".join(wrong))
+    return settings
+
+
+class _Given(NamedTuple):
+    label: str
+    value: object
+
+
+PREFIX = "SCAIQUEUE_"
+FIELDS = get_type_hints(Settings, include_extras=True)
+
+
+def _read_file(path: Path, *, required: bool) -> dict[str, object]:
+    if not path.exists():
+        if required:
+            raise SettingsError(f"{path}: no such settings file")
+        return {}
     try:
-        return msgspec.convert(values, Settings, strict=False)
-    except msgspec.ValidationError as error:
-        raise SettingsError(f"settings: {error}") from None
+        return tomllib.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path}: {error}") from None
+
+
+def _allowed(kind: object) -> str:
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(str, get_args(kind)))
+    arguments = get_args(kind)
+    if not arguments:
+        return "text"
+    limits = arguments[1]
+    return f"a whole number, {limits.ge}" + (" or more" if limits.le is None else f" to {limits.le}")
+
+
+def _unknown(name: str, label: str) -> str | None:
+    """In a file every name must be known. In the environment other programs have names too
+    (`SCAIQUEUE_SERVICE_HOST` of an orchestrator), so there only what looks misspelt is refused."""
+    close = difflib.get_close_matches(name, FIELDS, n=1, cutoff=0.75)
+    if label.startswith(PREFIX):
+        return f"{label}: no such setting; did you mean {PREFIX}{close[0].upper()}?" if close else None
+    known = f"did you mean {close[0]}?" if close else "known are " + ", ".join(FIELDS)
+    return f"{label}: no such setting; {known}"
+
+
+def _misfits(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Values that are right each by itself and still make no sense: field and what is allowed."""
+    for name in ("redis_url", "saq_redis_url"):
+        if not _scheme_of(getattr(settings, name)) <= {"redis", "rediss", "unix", "valkey", "valkeys"}:
+            yield name, "must be redis://host:port/0, rediss://… or unix:///path/to/socket"
+    if not _scheme_of(settings.database_url) <= {"mysql+asyncmy", "mariadb+asyncmy", "sqlite+aiosqlite"}:
+        yield (
+            "database_url",
+            "must be mysql+asyncmy://user:password@host/database or sqlite+aiosqlite:////path/to/file",
+        )
+    if settings.api_key and not re.fullmatch(r"sgk_[A-Za-z0-9_-]{8,}", settings.api_key):
+        yield "api_key", "must be sgk_ and at least 32 random characters; leave it out and one is made"
+    if settings.max_batch_bytes < settings.max_body_bytes:
+        for name in ("max_batch_bytes", "max_body_bytes"):
+            yield (
+                name,
+                "max_batch_bytes must not be smaller than max_body_bytes, or one message fills no batch",
+            )
+    if not settings.host:
+        yield "host", "must be an address, such as 127.0.0.1, or 0.0.0.0 for all of the machine's"
+    if not settings.data_dir:
+        yield "data_dir", "must be a folder, such as .scaiqueue"
+
+
+def _scheme_of(url: str) -> set[str]:
+    return {url.partition("://")[0].lower()} if url else set()

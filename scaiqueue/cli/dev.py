@@ -1,0 +1,143 @@
+"""`scaiqueue dev`: servers, API and worker as one supervised group."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from cyclopts import Parameter
+
+from scaiqueue.cli.client import is_ready, local_url
+from scaiqueue.cli.output import CommandError
+from scaiqueue.embedded.data_folder import DataFolder, to_environment, with_embedded
+from scaiqueue.embedded.supervisor import REFUSED, Child, ChildRefused, Supervisor
+from scaiqueue.embedded.valkey import EmbeddedError
+from scaiqueue.settings import Settings, SettingsError, load_settings
+
+
+def dev(
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    data_dir: Path | None = None,
+    api_key: str | None = None,
+    fresh: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Start everything on this machine and keep it running; Ctrl-C ends all of it.
+
+    Parameters
+    ----------
+    host
+        Address to listen on (SCAIQUEUE_HOST, 127.0.0.1).
+    port
+        Port to listen on (SCAIQUEUE_PORT, 8080); 0 takes a free one.
+    data_dir
+        Where everything is kept (SCAIQUEUE_DATA_DIR, .scaiqueue).
+    api_key
+        The first API key (SCAIQUEUE_API_KEY); made and kept in the data folder if not given.
+    fresh
+        Throw away what the data folder holds and start empty.
+    """
+    settings = load_settings(host=host, port=port, data_dir=data_dir and str(data_dir), api_key=api_key)
+    try:
+        return asyncio.run(_run(settings, fresh))
+    except EmbeddedError as error:
+        raise CommandError(str(error)) from None
+
+
+async def _run(settings: Settings, fresh: bool) -> int:
+    supervisor = Supervisor()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, supervisor.request_stop)
+    folder = DataFolder(settings.data_dir)
+    with folder.locked():
+        if fresh:
+            _empty(folder, settings)
+        chosen = with_embedded(
+            msgspec.structs.replace(
+                settings,
+                port=_usable_port(settings.host, settings.port),
+                api_key=settings.api_key or folder.key(),
+            )
+        )
+        try:
+            await _start(supervisor, folder, chosen, embedded=not settings.redis_url)
+            if not supervisor.stopping:
+                _announce(chosen)
+            await supervisor.run_until_stopped()
+        except ChildRefused:
+            return REFUSED
+        finally:
+            await supervisor.stop()
+    return 0
+
+
+async def _start(supervisor: Supervisor, folder: DataFolder, settings: Settings, *, embedded: bool) -> None:
+    if embedded:
+        valkey = Child(
+            "valkey",
+            await folder.valkey.prepare(),
+            folder=folder.valkey.folder,
+            ready=folder.valkey.answers,
+            rank=0,
+            grace_s=2,
+        )
+        await supervisor.add(valkey)
+    # Imported here: it takes a while, and the server above starts meanwhile.
+    from scaiqueue.cli.migrate import bring_up_to_date
+
+    if not supervisor.stopping:
+        await bring_up_to_date(settings.database_url)
+    environment = to_environment(settings)
+    for name, ready in (("worker", None), ("api", _probe(local_url(settings)))):
+        if not supervisor.stopping:
+            command = [sys.executable, "-m", "scaiqueue", name]
+            await supervisor.add(Child(name, command, environment, ready=ready))
+
+
+def _probe(url: str) -> Callable[[], Awaitable[bool]]:
+    async def ready() -> bool:
+        return await asyncio.to_thread(is_ready, url)
+
+    return ready
+
+
+def _announce(settings: Settings) -> None:
+    url = local_url(settings)
+    print(f"READY {url}")
+    print(f"API key: {settings.api_key}")
+    print(f"docs:    {url}/docs", flush=True)
+
+
+def _empty(folder: DataFolder, settings: Settings) -> None:
+    for name, variable in (("redis_url", "SCAIQUEUE_REDIS_URL"), ("database_url", "SCAIQUEUE_DATABASE_URL")):
+        if getattr(settings, name):
+            raise SettingsError(
+                f"--fresh empties the data folder, but {variable} names a server of its own: leave one out"
+            )
+    folder.empty()
+
+
+def _usable_port(host: str, port: int) -> int:
+    """The port itself, or a free one for 0; refuses one that is taken before anything is started."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            return int(probe.getsockname()[1])
+    except socket.gaierror:
+        raise SettingsError(
+            f"SCAIQUEUE_HOST: {host!r} is no address of this machine: use 127.0.0.1"
+        ) from None
+    except OSError as error:
+        raise CommandError(
+            f"cannot listen on {host}:{port} ({error.strerror}): end what uses it, or choose another --port"
+        ) from None

@@ -1,0 +1,129 @@
+"""Commands that need no running API, run as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scaiqueue.scripts.bundle import load_bundle
+from tests.servers import MariaDbServer, RedisServer
+
+
+class Shell:
+    """Runs `scaiqueue` in an empty folder with nothing set but what is given."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("SCAIQUEUE_")}
+        self.folder = folder
+        self.environment = {**kept, "COLUMNS": "200", **environment}
+
+    def __call__(self, *words: str, status: int = 0) -> str:
+        """Standard output, or standard error if the status is not 0."""
+        done = subprocess.run(
+            [sys.executable, "-m", "scaiqueue", *words],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout if status == 0 else done.stdout + done.stderr
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+def test_nonsense_settings_are_refused_with_the_remedy(shell: Shell) -> None:
+    shell.environment["SCAIQUEUE_SHARDS"] = "none"
+    for command in ("dev", "api", "worker", "doctor"):
+        assert shell(command, status=2) == (
+            "scaiqueue: SCAIQUEUE_SHARDS: must be a whole number, 1 to 1024, not 'none'\n"
+        )
+
+
+@pytest.mark.parametrize("command", ["api", "worker"])
+def test_a_process_without_a_server_says_how_to_get_one(shell: Shell, command: str) -> None:
+    assert "SCAIQUEUE_REDIS_URL is not set and no `scaiqueue dev` runs" in shell(command, status=1)
+
+
+def test_dev_refuses_a_port_that_is_taken(shell: Shell, redis_server: RedisServer) -> None:
+    said = shell("dev", "--port", str(redis_server.port), status=1)
+    assert f"cannot listen on 127.0.0.1:{redis_server.port}" in said
+    assert "choose another --port" in said
+
+
+def test_fresh_is_refused_where_servers_are_named(shell: Shell) -> None:
+    shell.environment["SCAIQUEUE_REDIS_URL"] = "redis://127.0.0.1:1/0"
+    assert "SCAIQUEUE_REDIS_URL names a server of its own" in shell("dev", "--fresh", status=2)
+
+
+def test_migrations_go_up_and_down(shell: Shell, database_url: str) -> None:
+    shell.environment["SCAIQUEUE_DATABASE_URL"] = database_url
+    assert not json.loads(shell("migrate", "status", "--json", status=1))["up_to_date"]
+    assert "newest is" in shell("migrate", "up")
+    assert json.loads(shell("migrate", "status", "--json"))["up_to_date"]
+    assert "add --yes" in shell("migrate", "down", "base", status=1)
+    shell("migrate", "down", "base", "--yes")
+    assert json.loads(shell("migrate", "status", "--json", status=1))["current"] == ""
+
+
+def test_scripts_are_listed_shown_and_loaded(shell: Shell, redis_server: RedisServer) -> None:
+    listed = json.loads(shell("scripts", "list", "--json"))
+    assert {one["name"]: one["sha1"] for one in listed} == {
+        script.name: script.sha1 for script in load_bundle().values()
+    }
+    assert shell("scripts", "show", "publish") == load_bundle()["publish"].source
+    assert "`scaiqueue scripts list`" in shell("scripts", "show", "nothing", status=1)
+    shell.environment["SCAIQUEUE_REDIS_URL"] = redis_server.url
+    assert f"{len(listed)} scripts loaded" in shell("scripts", "load")
+    with redis_server.client() as client:
+        assert all(client.script_exists(*(one["sha1"] for one in listed)))
+
+
+def test_doctor_is_content_with_good_servers(shell: Shell, mariadb_url: str) -> None:
+    with RedisServer(appendonly="yes") as redis:
+        shell.environment |= {"SCAIQUEUE_REDIS_URL": redis.url, "SCAIQUEUE_DATABASE_URL": mariadb_url}
+        shell("migrate", "up")
+        findings = json.loads(shell("doctor", "--json"))
+        assert {one["state"] for one in findings} == {"ok"}
+        assert {"eviction policy", "append-only file", "scripts", "migrations"} <= {
+            one["check"] for one in findings
+        }
+
+
+def test_doctor_names_what_is_bad_and_the_remedy(shell: Shell, mariadb_server: MariaDbServer) -> None:
+    with RedisServer(maxmemory_policy="allkeys-lru") as redis:
+        shell.environment |= {
+            "SCAIQUEUE_REDIS_URL": redis.url,
+            "SCAIQUEUE_DATABASE_URL": mariadb_server.create_database("unmigrated"),
+        }
+        said = shell("doctor", status=1)
+        mariadb_server.drop_database("unmigrated")
+    for remedy in ("maxmemory-policy noeviction", "CONFIG SET appendonly yes", "`scaiqueue migrate up`"):
+        assert remedy in said
+
+
+def test_doctor_says_which_server_is_away(shell: Shell) -> None:
+    shell.environment |= {
+        "SCAIQUEUE_REDIS_URL": "redis://127.0.0.1:1/0",
+        "SCAIQUEUE_DATABASE_URL": f"mysql+asyncmy://root@localhost/x?unix_socket={shell.folder}/none",
+    }
+    said = shell("doctor", status=1)
+    assert "redis reachable" in said
+    assert "rows reachable" in said
+
+
+@pytest.mark.parametrize("words", [("status",), ("queue", "ls"), ("agent", "ls")])
+def test_operators_hear_when_nothing_answers(shell: Shell, words: tuple[str, ...]) -> None:
+    shell.environment["SCAIQUEUE_PORT"] = "1"
+    assert "no answer from http://127.0.0.1:1" in shell(*words, status=1)
