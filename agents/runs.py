@@ -48,15 +48,14 @@ class Runs:
         started_at, started = time.time(), time.monotonic()
         failed = True
         try:
-            async with asyncio.timeout(agent.hard_limit_s):
+            async with asyncio.timeout(agent.hard_limit_s) as limit:
                 result = await agent.run(self._context, Budget(agent.bound_s, self._stopping))
             failed = False
             result = {"status": "ok", **result}
-        except TimeoutError:
-            result = {"status": "error", "error": f"cut off after {agent.hard_limit_s:g} s"}
-            log.error("agent_cut_off", agent=agent.name, limit_s=agent.hard_limit_s)
         except Exception as error:
             text = f"{type(error).__name__}: {error}"[:_ERROR_TEXT]
+            if limit.expired():
+                text = f"cut off after {agent.hard_limit_s:g} s"
             result = {"status": "error", "error": text}
             log.error("agent_failed", agent=agent.name, exc_info=error)
         duration = time.monotonic() - started

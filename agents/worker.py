@@ -11,8 +11,11 @@ from typing import Any
 import structlog
 from prometheus_client import start_http_server
 from redis.asyncio import Redis
+from saq.types import PartialTimersDict
+from saq.utils import cancel_tasks
 from saq.worker import Worker
 
+from scaiqueue.api.logs import configure_logs
 from scaiqueue.rows.engine import open_engine
 from scaiqueue.scripts.runner import ScriptRunner
 from scaiqueue.settings import Settings
@@ -27,7 +30,11 @@ from .ticker import keep_ticking
 DRAIN_S = 5.0
 """How long a shutdown waits for running agents; they look at the shutdown between their steps."""
 _DEQUEUE_S = 2.0
+_CANCEL_S = 1.0
 _UNTIMED_SLOTS = 2
+# Seconds between SAQ's own looks. Nothing of ours is put into its future or aborted; its sweep frees
+# the jobs of dead workers.
+_TIMERS: PartialTimersDict = {"schedule": 30, "worker_info": 10, "sweep": 30, "abort": 5}
 
 log = structlog.get_logger("scaiqueue.agents")
 
@@ -47,6 +54,7 @@ class AgentWorker(Worker[Any]):
             # One slot for each agent, and some so that runs that find theirs at work don't wait.
             concurrency=len(agents) + _UNTIMED_SLOTS,
             dequeue_timeout=_DEQUEUE_S,
+            timers=_TIMERS,
         )
 
     async def upkeep(self) -> list[asyncio.Task[None]]:
@@ -61,6 +69,10 @@ class AgentWorker(Worker[Any]):
         running = [context["task"] for context in self.job_task_contexts.values()]
         if running:
             await asyncio.wait(running, timeout=DRAIN_S)
+        # SAQ's slots and timers wait for ever: ended here, they are no reason for its warning.
+        waiting = list(self.tasks)
+        self.tasks.clear()
+        await cancel_tasks(waiting, _CANCEL_S)
         await super().stop()
         await self._recorder.close()
 
@@ -89,6 +101,7 @@ async def _never() -> bool:
 
 async def serve(settings: Settings) -> None:
     """Run the agents until SIGTERM or SIGINT. Raises SettingsError when no Redis is named."""
+    configure_logs(settings)
     logging.getLogger("saq").setLevel(logging.WARNING)
     queue = open_queue(settings)
     async with AsyncExitStack() as stack:

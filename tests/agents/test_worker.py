@@ -215,3 +215,16 @@ async def test_a_restart_of_redis_is_survived(sqlite_url: str) -> None:
             server.restart(crash=True)
             before = len(beat.at)
             await eventually(lambda: len(beat.at) >= before + 2, timeout=60)
+
+
+async def test_a_run_that_hangs_is_cut_off_and_recorded(context: AgentContext) -> None:
+    async def run(_context: AgentContext, _budget: Budget) -> Result:
+        await asyncio.Event().wait()
+        return {}
+
+    recorder = Recorder(context.engine)
+    agent = Agent("stuck", every_s=60, bound_s=-2.9, purpose="", run=run)
+    result = await Runs(context, recorder, asyncio.Event()).run(agent)
+    assert result == {"status": "error", "error": "cut off after 0.1 s"}
+    await recorder.close()
+    assert (await row(context, "stuck"))["errors"] == 1
