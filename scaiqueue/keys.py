@@ -85,6 +85,9 @@ class ScopeKeys:
     def queue(self, slug: str) -> QueueKeys:
         return QueueKeys(self, slug)
 
+    def stream(self, stream_id: str) -> StreamKeys:
+        return StreamKeys(self, stream_id)
+
     def idempotency(self, queue: str, caller_key: str) -> str:
         return f"{self.root}:idem:{queue}:{digest(caller_key)}"
 
@@ -118,3 +121,15 @@ class QueueKeys:
         """The inverse of `root`, e.g. from the due index or the wake channel."""
         scope_root, _, slug = root.partition(":q:")
         return cls(ScopeKeys.parse(scope_root), slug)
+
+
+@dataclass(frozen=True)
+class StreamKeys:
+    """Keys of one stream of chunks."""
+
+    scope: ScopeKeys
+    stream_id: str
+
+    def key(self, name: str) -> str:
+        """`name` is meta or chunks."""
+        return f"{self.scope.root}:stream:{self.stream_id}:{name}"

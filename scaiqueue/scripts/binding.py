@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from scaiqueue.keys import QueueKeys, ScopeKeys, Shard
+from scaiqueue.keys import QueueKeys, ScopeKeys, Shard, StreamKeys
 from scaiqueue.scripts.replies import Reply, parse_reply
 from scaiqueue.scripts.runner import Arg, Call, ScriptRunner
 
@@ -540,6 +540,57 @@ async def restore(
     """Put messages back into the index from their rows. Only while the shard has no epoch; claimed messages come back as pending, with the attempt counted. Called by recovery alone."""
     return parse_reply(
         await runner.run(*restore_call(scope, seq_floor, token_floor, items, epoch=epoch, now=now))
+    )
+
+
+class StreamItem(NamedTuple):
+    """One item of `stream`; "" is an absent value."""
+
+    seq: Arg
+    """int(0, 9999999): the chunk's place, from 0."""
+    data: Arg
+    """bytes: its content, untouched."""
+    final: Arg = ""
+    """int(0, 1): 1: there is none after it."""
+
+
+def stream_call(
+    scope: ScopeKeys,
+    stream: StreamKeys,
+    verb: Arg,
+    actor: Arg,
+    max_bytes: Arg,
+    items: Sequence[StreamItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Call:
+    """The call of `stream` for a pipeline."""
+    keys = [
+        scope.shard.epoch,
+        scope.shard.journal,
+        scope.key("meta"),
+        stream.key("meta"),
+        stream.key("chunks"),
+    ]
+    return "stream", keys, [epoch, now, verb, actor, max_bytes, *chain.from_iterable(items)]
+
+
+async def stream(
+    runner: ScriptRunner,
+    scope: ScopeKeys,
+    stream: StreamKeys,
+    verb: Arg,
+    actor: Arg,
+    max_bytes: Arg,
+    items: Sequence[StreamItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Reply:
+    """Collect the chunks of a stream, which may come twice and out of order, and end it."""
+    return parse_reply(
+        await runner.run(*stream_call(scope, stream, verb, actor, max_bytes, items, epoch=epoch, now=now))
     )
 
 

@@ -5,6 +5,12 @@ from __future__ import annotations
 from scaiqueue.scripts.contract import Argument, Contract, KeyGroup
 
 MAX_ITEMS = 1000
+# How the root of each owner's keys is read from its first key, and whose root it begins with.
+_ROOTS = {
+    "shard": ("^(sq:{%d+}):epoch$", ""),
+    "scope": ("^(sq:{%d+}:[^:]+:[^:]+):meta$", "SHARD_ROOT"),
+    "stream": ("^(sq:{%d+}:[^:]+:[^:]+:stream:[0-9a-f-]+):meta$", "SCOPE_ROOT"),
+}
 UUID = "^[0-9a-f]+%-[0-9a-f]+%-[0-9a-f]+%-[0-9a-f]+%-[0-9a-f]+$"
 
 
@@ -35,20 +41,21 @@ def _preamble(contract: Contract) -> list[str]:
 
 def _keys(contract: Contract) -> list[str]:
     lines, place = [], 0
-    declared = [group for group in contract.keys if group.owner in ("shard", "scope")]
-    for group in declared:
+    for group in contract.keys:
+        if group.owner not in _ROOTS:
+            continue
+        pattern, parent = _ROOTS[group.owner]
         root, first = f"{group.owner.upper()}_ROOT", place + 1
+        prefix = "STREAM_" if group.owner == "stream" else ""
         for name in group.names:
             place += 1
-            lines.append(f"local {name.upper()}_KEY = KEYS[{place}]")
-        pattern = "^(sq:{%d+}):epoch$" if group.owner == "shard" else "^(sq:{%d+}:[^:]+:[^:]+):meta$"
-        head = f"{group.names[0].upper()}_KEY"
+            lines.append(f"local {prefix}{name.upper()}_KEY = KEYS[{place}]")
+        head = f"{prefix}{group.names[0].upper()}_KEY"
         lines.append(f'local {root} = {head} and {head}:match("{pattern}")')
-        tests = [f"not {root}"] + [
-            f'KEYS[{first + i}] ~= {root} .. ":{name}"' for i, name in enumerate(group.names) if i
-        ]
-        if group.owner == "scope":
-            tests.insert(1, 'SCOPE_ROOT:sub(1, #SHARD_ROOT + 1) ~= SHARD_ROOT .. ":"')
+        tests = [f"not {root}"]
+        if parent:
+            tests.append(f'{root}:sub(1, #{parent} + 1) ~= {parent} .. ":"')
+        tests += [f'KEYS[{first + i}] ~= {root} .. ":{name}"' for i, name in enumerate(group.names) if i]
         lines += [
             f"if {' or '.join(tests)} then",
             f'  return bad("KEYS", "{group.owner}: {" ".join(group.names)}")',
@@ -69,7 +76,7 @@ def _fixed(contract: Contract) -> list[str]:
 
 def _queues(contract: Contract) -> list[str]:
     group = contract.group("queue")
-    before = sum(len(g.names) for g in contract.keys if g.owner in ("shard", "scope"))
+    before = sum(len(g.names) for g in contract.keys if g.owner in _ROOTS)
     if group is None:
         return [f"local ITEM_KEYS = {before}"] if contract.group("item") else []
     count = "tonumber(A_QUEUES)" if group.repeated else "1"

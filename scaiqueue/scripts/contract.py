@@ -25,7 +25,7 @@ class Argument(NamedTuple):
 
 
 class KeyGroup(NamedTuple):
-    """Keys of one owner: shard, scope, queue or item; `repeated` groups occur once per queue."""
+    """Keys of one owner: shard, scope, stream, queue or item; `repeated` groups occur once per queue."""
 
     owner: str
     names: tuple[str, ...]

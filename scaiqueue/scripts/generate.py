@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from scaiqueue.keys import QueueKeys, ScopeKeys, Shard
+from scaiqueue.keys import QueueKeys, ScopeKeys, Shard, StreamKeys
 from scaiqueue.scripts.replies import Reply, parse_reply
 from scaiqueue.scripts.runner import Arg, Call, ScriptRunner
 '''
@@ -44,6 +44,9 @@ def _function(contract: Contract) -> str:
             keys += [f"{shard}.{key}" for key in names]
         elif group.owner == "scope":
             keys += [f'scope.key("{key}")' for key in names]
+        elif group.owner == "stream":
+            parameters.append("stream: StreamKeys")
+            keys += [f'stream.key("{key}")' for key in names]
         elif group.owner == "queue":
             parameters.append("queues: Sequence[QueueKeys]" if group.repeated else "queue: QueueKeys")
             listed = ", ".join(f'"{key}"' for key in names)
