@@ -98,6 +98,20 @@ async def test_an_index_that_is_not_whole_is_left_alone(context: AgentContext) -
     assert result == IDLE | {"shards_not_ready": 1}
 
 
+async def test_a_broken_shard_does_not_hold_up_the_others(context: AgentContext) -> None:
+    index = await make_index(context, tasks={})
+    await index.publish("tasks", delay_ms=1)
+    broken = next(shard for shard in context.shards if shard != index.scope.shard)
+    await context.redis.set(broken.due, "no index at all")
+
+    async def promoted() -> bool:
+        with pytest.raises(RuntimeError, match="failed on 1 shards"):
+            await enforce_visibility_timeouts(context, LONG)
+        return len(await index.pending("tasks")) == 1
+
+    await eventually(promoted)
+
+
 async def test_growth_of_a_dead_letter_queue_is_warned_of(context: AgentContext) -> None:
     index = await make_index(context, tasks={})
 

@@ -205,10 +205,11 @@ async def test_sigterm_ends_the_worker(
         assert json.loads((await row(context))["last_result"]) == {"status": "ok", "ended": "in order"}
 
 
-async def test_a_restart_of_redis_is_survived(sqlite_url: str) -> None:
+@pytest.mark.parametrize("kind", ["redis", "valkey"])
+async def test_a_restart_of_the_server_is_survived(sqlite_url: str, kind: str) -> None:
     await upgrade(sqlite_url)
     beat = Beat()
-    with RedisServer() as server:
+    with RedisServer(kind=kind) as server:
         settings = Settings(redis_url=server.url, database_url=sqlite_url)
         async with working(settings, [beat.agent()]):
             await eventually(lambda: beat.at)
