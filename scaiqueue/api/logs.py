@@ -47,5 +47,5 @@ def configure_logs(settings: Settings) -> None:
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
-    for name in ("uvicorn.access", "aiosqlite", "asyncio", "asyncmy"):
+    for name in ("uvicorn.access", "aiosqlite", "alembic", "asyncio", "asyncmy"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 
 from cyclopts import App
@@ -36,10 +37,13 @@ for _name, _help in {
     app.command(f"scaiqueue.cli.{_name}:app", name=_name, help=_help)
 
 
-def main() -> None:
-    """Run a command. Exit status: 0 done, 1 failed, 2 settings that make no sense, 130 interrupted."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Run a command, the process's own unless `words` are given.
+
+    Exit status: 0 done, 1 failed, 2 settings that make no sense, 130 interrupted.
+    """
     try:
-        app()
+        app(words)
     except SettingsError as error:
         _end(error, REFUSED)
     except CommandError as error:

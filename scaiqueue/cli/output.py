@@ -13,6 +13,10 @@ from rich.table import Table
 Json = Annotated[bool, Parameter(name="--json", negative="", help="print JSON")]
 
 
+# Another program reads it: nothing is folded.
+_PIPED_WIDTH = 10_000
+
+
 class CommandError(RuntimeError):
     """What was asked for could not be done; the message says why and what to do."""
 
@@ -24,10 +28,15 @@ def print_json(value: Any) -> None:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A plain table; text from outside is never taken as markup."""
-    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
-    Console(markup=False, highlight=False, soft_wrap=True).print(table)
+    console = Console(markup=False, highlight=False)
+    if not console.is_terminal:
+        console = Console(markup=False, highlight=False, width=_PIPED_WIDTH)
+    console.print(table)
 
 
 def _cell(value: object) -> str:

@@ -8,11 +8,10 @@ from __future__ import annotations
 import asyncio
 import sys
 
+from scaiqueue.settings import Settings
 from scaiqueue_agents.agent import Agent, AgentContext, Budget, Result
 from scaiqueue_agents.jobs import open_queue
 from scaiqueue_agents.worker import AgentWorker, open_context
-
-from scaiqueue.settings import Settings
 from tests.eventually import eventually
 
 AT_WORK = "child:at-work"

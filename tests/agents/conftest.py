@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
-from scaiqueue_agents.agent import Agent, AgentContext
-from scaiqueue_agents.jobs import AgentQueue, open_queue
-from scaiqueue_agents.worker import AgentWorker, open_context
 
 from scaiqueue.rows.migrate import upgrade
 from scaiqueue.settings import Settings
+from scaiqueue_agents.agent import Agent, AgentContext
+from scaiqueue_agents.jobs import AgentQueue, open_queue
+from scaiqueue_agents.worker import AgentWorker, open_context
 
 OpenContext = Callable[[Settings], Awaitable[AgentContext]]
 

@@ -9,7 +9,6 @@ from typing import Any
 from uuid import uuid4
 
 from redis.asyncio import Redis
-from scaiqueue_agents.agent import AgentContext
 from sqlalchemy import insert
 from uuid_utils import uuid7
 
@@ -18,6 +17,7 @@ from scaiqueue.records import Record, decode_record
 from scaiqueue.rows.tables import queues, scopes
 from scaiqueue.scripts import binding
 from scaiqueue.scripts.runner import ScriptRunner
+from scaiqueue_agents.agent import AgentContext
 
 
 @dataclass

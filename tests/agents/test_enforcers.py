@@ -6,13 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from scaiqueue_agents import dead_letter_monitor, priority_aging_worker
-from scaiqueue_agents.agent import AgentContext, Budget
-from scaiqueue_agents.dead_letter_monitor import watch_dead_letters
-from scaiqueue_agents.expiry_enforcer import enforce_expiry
-from scaiqueue_agents.priority_aging_worker import age_priorities
-from scaiqueue_agents.schedule import AGENTS
-from scaiqueue_agents.visibility_timeout_enforcer import enforce_visibility_timeouts
 from structlog.testing import capture_logs
 
 from scaiqueue.keys import DEAD_LETTER
@@ -20,6 +13,13 @@ from scaiqueue.records import State
 from scaiqueue.rows.system_agents import list_agents
 from scaiqueue.scripts.bundle import load_bundle
 from scaiqueue.settings import Settings
+from scaiqueue_agents import dead_letter_monitor, priority_aging_worker
+from scaiqueue_agents.agent import AgentContext, Budget
+from scaiqueue_agents.dead_letter_monitor import watch_dead_letters
+from scaiqueue_agents.expiry_enforcer import enforce_expiry
+from scaiqueue_agents.priority_aging_worker import age_priorities
+from scaiqueue_agents.schedule import AGENTS
+from scaiqueue_agents.visibility_timeout_enforcer import enforce_visibility_timeouts
 from tests.agents.conftest import working
 from tests.agents.index import make_index
 from tests.eventually import eventually

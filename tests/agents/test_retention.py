@@ -10,13 +10,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from scaiqueue_agents import event_pruner, idempotency_pruner, message_archiver
-from scaiqueue_agents.agent import AgentContext, Budget
-from scaiqueue_agents.event_pruner import prune_old_events
-from scaiqueue_agents.idempotency_pruner import prune_idempotency_keys
-from scaiqueue_agents.jobs import open_queue
-from scaiqueue_agents.message_archiver import archive_messages
-from scaiqueue_agents.worker import open_context
 from sqlalchemy import Table, func, insert, select
 
 from scaiqueue.records import State
@@ -24,6 +17,13 @@ from scaiqueue.rows.engine import reading
 from scaiqueue.rows.migrate import upgrade
 from scaiqueue.rows.tables import events, idempotency, message_archive, messages
 from scaiqueue.settings import Settings
+from scaiqueue_agents import event_pruner, idempotency_pruner, message_archiver
+from scaiqueue_agents.agent import AgentContext, Budget
+from scaiqueue_agents.event_pruner import prune_old_events
+from scaiqueue_agents.idempotency_pruner import prune_idempotency_keys
+from scaiqueue_agents.jobs import open_queue
+from scaiqueue_agents.message_archiver import archive_messages
+from scaiqueue_agents.worker import open_context
 
 HOUR = 3_600_000
 NOW = int(time.time() * 1000)

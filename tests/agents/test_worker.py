@@ -16,15 +16,15 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+
+from scaiqueue.rows.migrate import upgrade
+from scaiqueue.rows.system_agents import list_agents, seed_agents
+from scaiqueue.settings import Settings
 from scaiqueue_agents.agent import QUEUE_NAME, Agent, AgentContext, Budget, Result
 from scaiqueue_agents.jobs import AgentQueue, enqueue_run, enqueue_tick
 from scaiqueue_agents.recorder import Recorder
 from scaiqueue_agents.runs import Runs
 from scaiqueue_agents.schedule import AGENTS
-
-from scaiqueue.rows.migrate import upgrade
-from scaiqueue.rows.system_agents import list_agents, seed_agents
-from scaiqueue.settings import Settings
 from tests.agents.child_worker import AT_WORK
 from tests.agents.conftest import working
 from tests.eventually import eventually

@@ -1,46 +1,20 @@
-"""Commands that need no running API, run as a user runs them."""
+"""Commands that need no running API."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from scaiqueue.scripts.bundle import load_bundle
+from tests.cli.shell import QuickShell, Shell
 from tests.servers import MariaDbServer, RedisServer
-
-
-class Shell:
-    """Runs `scaiqueue` in an empty folder with nothing set but what is given."""
-
-    def __init__(self, folder: Path, **environment: str) -> None:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("SCAIQUEUE_")}
-        self.folder = folder
-        self.environment = {**kept, "COLUMNS": "200", **environment}
-
-    def __call__(self, *words: str, status: int = 0) -> str:
-        """Standard output, or standard error if the status is not 0."""
-        done = subprocess.run(
-            [sys.executable, "-m", "scaiqueue", *words],
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == status, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done.stdout if status == 0 else done.stdout + done.stderr
 
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path)
+    return QuickShell(tmp_path)
 
 
 def test_nonsense_settings_are_refused_with_the_remedy(shell: Shell) -> None:
@@ -127,3 +101,21 @@ def test_doctor_says_which_server_is_away(shell: Shell) -> None:
 def test_operators_hear_when_nothing_answers(shell: Shell, words: tuple[str, ...]) -> None:
     shell.environment["SCAIQUEUE_PORT"] = "1"
     assert "no answer from http://127.0.0.1:1" in shell(*words, status=1)
+
+
+def test_keys_are_made_listed_and_revoked(shell: Shell, database_url: str) -> None:
+    shell.environment["SCAIQUEUE_DATABASE_URL"] = database_url
+    assert "`scaiqueue migrate up` done?" in shell("keys", "list", status=1)
+    shell("migrate", "up")
+    secret = shell("keys", "create", "--tenant", "acme", "--permissions", "view", "publish").strip()
+    assert secret.startswith("sgk_")
+    assert len(secret) >= 36
+    (listed,) = json.loads(shell("keys", "list", "--tenant", "acme", "--json"))
+    assert listed["permissions"] == ["scaiqueue:view", "scaiqueue:publish"]
+    assert secret not in json.dumps(listed)
+    assert json.loads(shell("keys", "list", "--json")) == []
+    assert "has no key" in shell("keys", "revoke", listed["id"], status=1)
+    shell("keys", "revoke", listed["id"], "--tenant", "acme")
+    (revoked,) = json.loads(shell("keys", "list", "--tenant", "acme", "--json"))
+    assert revoked["revoked_at"]
+    assert "lower-case" in shell("keys", "create", "--tenant", "No Slug", status=1)

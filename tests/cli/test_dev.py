@@ -1,0 +1,116 @@
+"""`scaiqueue dev`: the whole queue by one command, kept running, kept over a restart."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scaiqueue.cli.client import is_ready
+from tests.cli.shell import Shell
+from tests.eventually import eventually
+
+NAMES = ("valkey", "api", "worker")
+
+
+class Dev:
+    """A running `scaiqueue dev` on a free port."""
+
+    def __init__(self, shell: Shell, *options: str) -> None:
+        self.shell = shell
+        self.process = subprocess.Popen(
+            shell.command("dev", "--port", "0", *options),
+            cwd=shell.folder,
+            env=shell.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        lines = []
+        for line in self.process.stdout:
+            lines.append(line)
+            if line.startswith("API key: "):
+                break
+        ready = [line for line in lines if line.startswith("READY ")]
+        assert len(ready) == 1, lines
+        self.url = ready[0].split()[1]
+        self.key = lines[-1].split()[2]
+        shell.environment["SCAIQUEUE_PORT"] = self.url.rpartition(":")[2]
+
+    @property
+    def ready(self) -> bool:
+        return is_ready(self.url)
+
+    def children(self) -> dict[str, int]:
+        """Process ids by what they run."""
+        found = {}
+        pid = self.process.pid
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            # A child between fork and exec still looks like its parent.
+            command = _command_of(int(child)).rpartition(" -m ")[2]
+            found |= {name: int(child) for name in NAMES if name in command}
+        return found
+
+    def end(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+
+@pytest.fixture
+def started() -> Iterator[list[Dev]]:
+    running: list[Dev] = []
+    yield running
+    for dev in running:
+        if dev.process.poll() is None:
+            dev.end(signal.SIGTERM)
+
+
+async def test_one_command_runs_everything_and_keeps_it(tmp_path: Path, started: list[Dev]) -> None:
+    shell = Shell(tmp_path)
+    first = Dev(shell)
+    started.append(first)
+    assert first.ready
+    assert set(first.children()) == set(NAMES)
+    shell("queue", "create", "shop", "orders")
+    assert _queues(shell) == ["shop/orders"]
+    assert "ready" in shell("status")
+    shell("doctor")
+    assert "another `scaiqueue dev` uses" in shell("dev", "--port", "0", status=1)
+
+    for name, pid in first.children().items():
+        os.kill(pid, signal.SIGKILL)
+        await eventually(lambda name=name, pid=pid: first.children().get(name) not in (None, pid))
+        await eventually(lambda: first.ready)
+    await eventually(lambda: _queues(shell) == ["shop/orders"])
+
+    children = first.children()
+    assert first.end(signal.SIGINT) == 0
+    assert not any(Path(f"/proc/{pid}").exists() for pid in children.values())
+
+    second = Dev(shell)
+    started.append(second)
+    assert second.key == first.key
+    assert _queues(shell) == ["shop/orders"]
+    assert second.end(signal.SIGTERM) == 0
+
+    third = Dev(shell, "--fresh")
+    started.append(third)
+    assert third.key != first.key
+    assert _queues(shell) == []
+
+
+def _queues(shell: Shell) -> list[str]:
+    return [f"{one['scope']}/{one['slug']}" for one in json.loads(shell("queue", "ls", "--json"))]
+
+
+def _command_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except FileNotFoundError:
+        return ""
