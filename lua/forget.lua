@@ -5,6 +5,7 @@ forget: drop terminal messages whose last version the rows hold.
 @keys shard epoch limits
 @keys scope meta state body overlay outcome
 @arg persisted int(0,9007199254740991)? the shard's published count that the rows have reached
+@items 0
 @item id uuid the message
 @item version text(40) the committed version, "epoch-n"
 @reply OK it is gone

@@ -9,6 +9,8 @@ from hashlib import sha256
 from zlib import crc32
 
 SCRIPTS_KEY = "sq:scripts"
+PERSISTERS_KEY = "sq:persisters"
+RECOVERY_KEY = "sq:recovery"
 SLUG_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 DEAD_LETTER = "_dead_letter"
 SYSTEM_QUEUES = (DEAD_LETTER, "_events", "_audit", "_integrity", "_corrections")
@@ -56,6 +58,11 @@ class Shard:
     @property
     def limits(self) -> str:
         return f"{self.root}:limits"
+
+    @property
+    def owner(self) -> str:
+        """Held by the process that persists the shard's journal."""
+        return f"{self.root}:owner"
 
     @property
     def wake_channel(self) -> str:

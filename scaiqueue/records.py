@@ -91,11 +91,11 @@ class Record(msgspec.Struct, array_like=True):
         return msgspec.convert(self.origin, Origin) if self.origin else None
 
 
-class Outcome(msgspec.Struct, array_like=True):
-    """Response bytes as the consumer sent them ("" = none) and the last failure's reason."""
+class Outcome(NamedTuple):
+    """Response bytes as the consumer sent them (b"" = none) and the last failure's reason."""
 
-    response: bytes | str = b""
-    reason: bytes | str = ""
+    response: bytes
+    reason: str
 
 
 class Event(NamedTuple):
@@ -115,7 +115,26 @@ class Envelope(NamedTuple):
 
 
 decode_record = msgspec.msgpack.Decoder(Record).decode
+_decode_texts = msgspec.msgpack.Decoder(tuple[str, str]).decode
+_decode_parts = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 encode_record = msgspec.msgpack.Encoder().encode
+
+
+def decode_outcome(packed: bytes) -> Outcome:
+    """Lua packs bytes as text, so a response need not be UTF-8. b"" is no outcome."""
+    if not packed:
+        return Outcome(b"", "")
+    try:
+        response, reason = _decode_texts(packed)
+    except msgspec.DecodeError:
+        response_raw, reason_raw = (_string_bytes(bytes(part)) for part in _decode_parts(packed))
+        return Outcome(response_raw, reason_raw.decode(errors="replace"))
+    return Outcome(response.encode(), reason)
+
+
+def _string_bytes(packed: bytes) -> bytes:
+    """The content of one packed string, whatever its encoding."""
+    return packed[{0xD9: 2, 0xDA: 3, 0xDB: 5, 0xC4: 2, 0xC5: 3, 0xC6: 5}.get(packed[0], 1) :]
 
 
 def split_envelope(stored: bytes) -> Envelope:

@@ -1,0 +1,136 @@
+"""A batch: consecutive journal entries, and the rows that they and the records of their messages make."""
+
+from __future__ import annotations
+
+import msgspec
+
+from scaiqueue.keys import ScopeKeys
+from scaiqueue.persister.journal import STRIDE, Entry
+from scaiqueue.records import Record, Version
+from scaiqueue.rows.bulk import Change, EventRow, IdempotencyRow, NewMessage
+
+_encode = msgspec.json.Encoder().encode
+
+
+class _Source(msgspec.Struct):
+    id: str = ""
+
+
+class Header(msgspec.Struct):
+    """What rows index of a message's header."""
+
+    type: str = ""
+    correlation_id: str | None = None
+    source: _Source | None = None
+    idempotency_key: str | None = None
+
+
+decode_header = msgspec.json.Decoder(Header).decode
+
+
+class Touched(msgspec.Struct, gc=False):
+    """One message's transitions in a batch, and its stored parts once they are read."""
+
+    new: bool = False
+    history: list[bytes] = []
+    raw: bytes | None = None
+    record: Record | None = None
+    envelope: bytes = b""
+    overlay: bytes = b""
+    outcome: bytes = b""
+
+
+class ScopeBatch(msgspec.Struct):
+    keys: ScopeKeys
+    messages: dict[str, Touched] = {}
+
+
+class Refused(msgspec.Struct):
+    """A message that can't become a row, for the quarantine."""
+
+    scope_id: str
+    message_id: str
+    version: Version
+    record: bytes
+    envelope: bytes
+    error: str
+
+
+class Rows(msgspec.Struct):
+    """Everything one transaction writes, and what may be forgotten after it."""
+
+    inserts: list[NewMessage] = []
+    updates: list[Change] = []
+    idempotency: list[IdempotencyRow] = []
+    events: list[EventRow] = []
+    refused: list[Refused] = []
+    forget: dict[ScopeKeys, list[tuple[str, Version]]] = {}
+
+
+class Batch(msgspec.Struct):
+    """Entries up to `end`; `published` is the shard's count of published messages there."""
+
+    shard: int
+    entries: list[Entry]
+    published: int
+    scopes: dict[str, ScopeBatch]
+    strangers: int = 0
+
+    @property
+    def end(self) -> Version:
+        return self.entries[-1].version
+
+    @property
+    def messages(self) -> int:
+        return sum(len(scope.messages) for scope in self.scopes.values())
+
+
+def gather(shard: int, entries: list[Entry], published: int) -> Batch:
+    """Group the transitions of `entries` by scope and message. Scopes of another shard are only counted."""
+    batch = Batch(shard, entries, published, {})
+    for entry in entries:
+        if entry.published is not None:
+            batch.published = entry.published
+        if not entry.events:
+            continue
+        scope = batch.scopes.get(entry.scope_root)
+        if scope is None:
+            keys = ScopeKeys.parse(entry.scope_root)
+            if keys.shard.number != shard:
+                batch.strangers += 1
+                continue
+            scope = batch.scopes[entry.scope_root] = ScopeBatch(keys)
+        _add(scope.messages, entry)
+    return batch
+
+
+def _add(messages: dict[str, Touched], entry: Entry) -> None:
+    ev, (epoch, n), at = entry.events, entry.version, entry.at
+    for i in range(0, len(ev), STRIDE):
+        message_id, event = ev[i], ev[i + 1]
+        touched = messages.get(message_id)  # type: ignore[arg-type]
+        if touched is None:
+            touched = messages[message_id] = Touched()  # type: ignore[index]
+        if event == "published" or (event == "dead_lettered" and entry.op == "publish"):
+            touched.new = True
+        queue, actor = ev[i + 2] or entry.queue, ev[i + 4] or entry.actor
+        touched.history.append(
+            _encode((event, queue, ev[i + 3], actor, ev[i + 5], epoch, n, i // STRIDE, at))
+        )
+
+
+def event_rows(batch: Batch) -> list[EventRow]:
+    rows = []
+    for entry in batch.entries:
+        if entry.scope_root not in batch.scopes and entry.events:
+            continue
+        if not (entry.scope_root and (entry.events or entry.detail)):
+            continue
+        keys = ScopeKeys.parse(entry.scope_root)
+        rows.append(
+            EventRow(
+                batch.shard, *entry.version, keys.tenant, keys.scope_id, entry.op, entry.queue, entry.actor,
+                entry.at, _encode(entry.events).decode(), entry.detail,
+            )
+        )  # fmt: skip
+    return rows

@@ -1,0 +1,46 @@
+"""How far each shard's journal is in the rows. Moves are compare-and-set: they fence out a second owner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from scaiqueue.records import Version
+from scaiqueue.rows.tables import journal_positions as table
+
+
+class Position(NamedTuple):
+    """`version` is the last entry that the rows hold; n = -1: none of its epoch. `published` is the shard's
+    count of published messages up to there."""
+
+    version: Version
+    published: int
+
+
+async def load(conn: AsyncConnection, shards: Iterable[int]) -> dict[int, Position]:
+    """Positions of `shards`; one without a row is left out."""
+    query = select(table.c.shard, table.c.epoch, table.c.n, table.c.published)
+    found = await conn.execute(query.where(table.c.shard.in_(list(shards))))
+    return {row.shard: Position(Version(row.epoch, row.n), row.published) for row in found}
+
+
+async def advance(
+    conn: AsyncConnection, shard: int, old: Version, new: Version, published: int, now_ms: int
+) -> bool:
+    """Move from `old` to `new`; False when the position is not `old` (any more)."""
+    moved = await conn.execute(
+        update(table)
+        .where(table.c.shard == shard, table.c.epoch == old.epoch, table.c.n == old.n)
+        .values(epoch=new.epoch, n=new.n, published=published, updated_at=now_ms)
+    )
+    return moved.rowcount == 1
+
+
+async def create(conn: AsyncConnection, shard: int, version: Version, now_ms: int) -> None:
+    """The first row of a shard. Raises IntegrityError when there is one."""
+    await conn.execute(
+        insert(table).values(shard=shard, epoch=version.epoch, n=version.n, published=0, updated_at=now_ms)
+    )
