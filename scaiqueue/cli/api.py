@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import sys
 from typing import Annotated
 
 import uvicorn
@@ -38,6 +40,8 @@ def api(
     settings = served_settings(load_settings(host=host, port=port))
     # Each worker process reads its settings from the environment.
     os.environ.update(to_environment(settings))
+    # uvicorn raises the signal again when it has ended in order: that is a success.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
         "scaiqueue.api.app:create_app",
         factory=True,
