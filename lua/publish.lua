@@ -21,7 +21,7 @@ publish: store new messages and index them in their queues.
 @item idem index? its idempotency key in KEYS
 @item digest text(64)? of what the caller sent: the same key with another digest is a conflict
 @item idem_ms int(1,2678400000)? how long the idempotency key is remembered; empty: a day
-@reply OK id seq state
+@reply OK id seq state created_at
 @reply DUPLICATE id: the same key with the same digest, or an id that exists
 @reply CONFLICT id: the same key with another digest
 @reply FULL the queue's max_depth
@@ -82,7 +82,7 @@ if #accepted > 0 then
   for i, m in ipairs(accepted) do
     local c, envelope = new_record(m, seq + i)
     envelopes[2 * i - 1], envelopes[2 * i] = m.id, envelope
-    replies[m.place] = { "OK", m.id, seq + i, STATES[c.record[R_STATE]] }
+    replies[m.place] = { "OK", m.id, seq + i, STATES[c.record[R_STATE]], now }
   end
   entry = commit("p", redis.call("HINCRBY", LIMITS_KEY, "published", #accepted))
   redis.call("HSET", BODY_KEY, unpack(envelopes))

@@ -15,13 +15,21 @@ from sqlalchemy import literal, select
 from uuid_utils import uuid7
 
 from scaiqueue.api.permissions import ALL_PERMISSIONS
+from scaiqueue.keys import Shard
 from scaiqueue.moments import now_ms
+from scaiqueue.persister.service import Persister
 from scaiqueue.queueing.administration import Administration
-from scaiqueue.queueing.configure import Configurator
+from scaiqueue.queueing.claim import Claimer
+from scaiqueue.queueing.configure import Configurator, Repairer
 from scaiqueue.queueing.directory import Directory
 from scaiqueue.queueing.key_ring import KeyRing, secret_hash
+from scaiqueue.queueing.publish import Publisher
+from scaiqueue.queueing.reading import MessageReader
+from scaiqueue.queueing.settle import Settlement
 from scaiqueue.queueing.signals import Signals
-from scaiqueue.rows import api_keys
+from scaiqueue.queueing.waiting import WaitingRoom
+from scaiqueue.records import Version
+from scaiqueue.rows import api_keys, positions
 from scaiqueue.rows.api_keys import KeyRow
 from scaiqueue.rows.engine import open_engine, reading
 from scaiqueue.rows.migrate import upgrade
@@ -58,16 +66,24 @@ class Services:
         self.runner = ScriptRunner(self.redis)
         self.key_ring = KeyRing(self.engine)
         self.directory = Directory(self.engine)
+        self.room = WaitingRoom(self.redis)
         self.signals = Signals(
             self.redis,
             settings.shards,
-            on_wake=lambda root: None,
+            on_wake=self.room.wake,
             on_changed=self._changed,
             on_gap=self._missed,
         )
+        self.configurator = Configurator(self.runner)
         self.administration = Administration(
-            self.engine, settings, Configurator(self.runner), lambda scope_id: self.changed("scope", scope_id)
+            self.engine, settings, self.configurator, lambda scope_id: self.changed("scope", scope_id)
         )
+        self.persister = Persister(self.redis, self.runner, self.engine, shards=settings.shards)
+        watermarks, repairer = self.persister.watermarks, Repairer(self.engine, self.configurator)
+        self.reader = MessageReader(self.redis, self.engine, self.directory)
+        self.publisher = Publisher(self.runner, watermarks, repairer, settings.commit_timeout_s)
+        self.claimer = Claimer(self.runner, self.room, repairer)
+        self.settlement = Settlement(self.runner, watermarks, self.reader.facts, settings.commit_timeout_s)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -75,13 +91,17 @@ class Services:
         await upgrade(self.settings.database_url)
         await self.runner.load()
         await self._create_first_key()
+        await self._open_shards()
+        await self.persister.start()
         self._spawn("signals", self.signals.run())
+        self._spawn("waiting room", self.room.run())
         self._spawn("keys", self.key_ring.run())
 
     async def stop(self) -> None:
         for task in reversed(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.persister.stop()
         await self.key_ring.write_last_uses()
         await self.redis.aclose()
         await self.engine.dispose()
@@ -117,6 +137,24 @@ class Services:
     def _missed(self) -> None:
         self.key_ring.clear()
         self.directory.clear()
+        self.room.wake_all()
+
+    async def _open_shards(self) -> None:
+        """The first epoch of shards that never had one."""
+        numbers = range(self.settings.shards)
+        async with self.engine.begin() as connection:
+            known = await positions.load(connection, numbers)
+            for number in numbers:
+                if number not in known:
+                    await positions.create(connection, number, Version(1, -1), now_ms())
+                    await self.redis.set(Shard(number).epoch, "1", nx=True)
+                    await self.redis.hset(
+                        Shard(number).limits,
+                        mapping={
+                            "backlog_limit": self.settings.backlog_limit,
+                            "max_body": self.settings.max_body_bytes,
+                        },
+                    )
 
     async def _create_first_key(self) -> None:
         secret = self.settings.api_key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -25,6 +26,10 @@ from scaiqueue.services import Services
 
 BASE = "/v1/modules/scaiqueue"
 
+_uuid = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+_placeholder = re.compile(r"\{(\w+)\}")
+
 T = TypeVar("T")
 Q = TypeVar("Q", bound=msgspec.Struct)
 Handler = Callable[["Call"], Awaitable[Response[Any]]]
@@ -43,7 +48,7 @@ class Call:
 
     def path(self, name: str) -> str:
         text: str = self.request.path_params[f"{name}_ref"]
-        return text
+        return text.removeprefix("/")
 
     async def scope(self) -> ScopeEntry:
         """The scope that the path names, from the process's cache."""
@@ -73,6 +78,28 @@ class Call:
             raise QueueError(Code.SCAIQUEUE_QUEUE_NOT_FOUND)
         self.principal.require_queue(row.id)
         return scope, row
+
+    async def message_id(self, scope: ScopeEntry) -> str:
+        """The message that the path names. What can't be an id is not found."""
+        text = self.path("message").lower()
+        if _uuid.fullmatch(text) is None:
+            raise QueueError(Code.SCAIQUEUE_MESSAGE_NOT_FOUND)
+        await self.require_message(scope, text)
+        return text
+
+    async def require_message(self, scope: ScopeEntry, message_id: str) -> None:
+        """For a key limited to queues: refuse messages of others."""
+        if self.principal.queues is not None:
+            record = await self.services.reader.record(scope, message_id)
+            queue = await self.services.directory.queue(scope, record.queue)
+            self.principal.require_queue(queue.id)
+
+    async def allowed_slugs(self, scope: ScopeEntry) -> list[str] | None:
+        """Slugs of the queues that the key is limited to; None: it isn't."""
+        if self.principal.queues is None:
+            return None
+        found = await queues.page(self.services.engine, scope.id, "", 1000, self.principal.queues)
+        return [queue.slug for queue in found]
 
     async def body(self, decoder: msgspec.json.Decoder[T], *, optional: bool = False) -> T:
         """The request's body, checked. An absent one is `{}` where `optional`."""
@@ -163,7 +190,7 @@ class Endpoint:
 
         handle.__name__ = self.handler.__name__
         # Litestar keeps names such as `scope` to itself.
-        path = BASE + self.path.replace("}", "_ref:str}")
+        path = BASE + _placeholder.sub(_typed, self.path)
         return HTTPRouteHandler(
             path,
             http_method=HttpMethod(self.method),
@@ -179,6 +206,11 @@ class Endpoint:
     @property
     def full_path(self) -> str:
         return BASE + self.path
+
+
+def _typed(match: re.Match[str]) -> str:
+    """Ids of the caller's own making may hold slashes; they stand last."""
+    return f"{{{match[1]}_ref:{'path' if match[1] == 'correlation_id' else 'str'}}}"
 
 
 class Registry:

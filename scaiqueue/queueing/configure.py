@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from scaiqueue.errors import Code, Detail, QueueError
 from scaiqueue.keys import QueueKeys, ScopeKeys, Shard
 from scaiqueue.queueing.configuration import queue_fields, scope_fields
+from scaiqueue.queueing.directory import ScopeEntry
+from scaiqueue.rows import queues, scopes
 from scaiqueue.rows.queues import QueueRow
 from scaiqueue.rows.scopes import ScopeRow
 from scaiqueue.scripts import binding
@@ -57,3 +61,20 @@ class Configurator:
         )
         if reply.items[0][0] == "INVALID_STATE":
             raise QueueError(Code.SCAIQUEUE_NOT_EMPTY, details=(Detail("live", str(int(reply.items[0][1]))),))
+
+
+class Repairer:
+    """Puts into the index what the rows know and it doesn't: a change that Redis lost, or never heard of."""
+
+    def __init__(self, engine: AsyncEngine, configurator: Configurator) -> None:
+        self._engine = engine
+        self._configurator = configurator
+
+    async def repair(self, scope: ScopeEntry, slugs: Collection[str]) -> bool:
+        """True if the scope exists and was configured, with those of its queues that exist."""
+        row = await scopes.find(self._engine, scope.row.tenant_id, scope.id)
+        if row is None:
+            return False
+        found = [await queues.find(self._engine, scope.id, slug) for slug in sorted(slugs)]
+        await self._configurator.apply(row, [queue for queue in found if queue is not None])
+        return True

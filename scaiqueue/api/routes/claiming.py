@@ -1,0 +1,144 @@
+"""Claim: leases for the next messages."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import Response
+from msgspec import Meta
+
+from scaiqueue.api.endpoint import Call, Registry
+from scaiqueue.api.validation import invalid
+from scaiqueue.api.words import ConsumerId, ShortText, VisibilitySeconds
+from scaiqueue.errors import Code, Detail
+from scaiqueue.queueing.claim import ClaimRequest
+from scaiqueue.queueing.directory import QueueEntry, ScopeEntry
+from scaiqueue.queueing.message import ClaimedMessage, claimed_message
+from scaiqueue.scripts.binding import ReleaseItem
+
+claiming = Registry("Messages")
+
+BatchSize = Annotated[int, Meta(ge=1, le=1000, examples=[10])]
+WaitSeconds = Annotated[
+    float, Meta(ge=0, description="Wait so long for the first message; the setting max_wait_s bounds it.")
+]
+ClaimId = Annotated[
+    ShortText, Meta(description="The same id within the lease answers the same leases again.")
+]
+
+
+class Claim(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """`visibility_timeout_s` is the length of the leases; absent, the queue's."""
+
+    batch_size: BatchSize = 1
+    visibility_timeout_s: VisibilitySeconds | None = None
+    wait_s: WaitSeconds = 0
+    claim_id: ClaimId | None = None
+    consumer_id: ConsumerId | None = None
+
+
+class ClaimMany(Claim, forbid_unknown_fields=True, kw_only=True):
+    """`ordered` empties the queues in the order given, `oldest` goes by publish order, `fair` by turns."""
+
+    queues: Annotated[list[ShortText], Meta(min_length=1, max_length=64)]
+    strategy: Literal["ordered", "oldest", "fair"] = "ordered"
+
+
+_claim = msgspec.json.Decoder(Claim)
+_claim_many = msgspec.json.Decoder(ClaimMany)
+_CLAIM_ERRORS = (
+    Code.SCAIQUEUE_SCOPE_PAUSED,
+    Code.SCAIQUEUE_QUEUE_PAUSED,
+    Code.SCAIQUEUE_SYSTEM_QUEUE_READONLY,
+)
+
+
+async def queues_named(call: Call, scope: ScopeEntry, names: list[str]) -> tuple[QueueEntry, ...]:
+    """The queues, each once, in the order given."""
+    found: dict[str, QueueEntry] = {}
+    for name in names:
+        queue = await call.services.directory.queue(scope, name)
+        call.principal.require_queue(queue.id)
+        found[queue.id] = queue
+    return tuple(found.values())
+
+
+async def take(
+    call: Call, scope: ScopeEntry, queues: tuple[QueueEntry, ...], asked: Claim, strategy: str
+) -> list[ClaimedMessage]:
+    """Claim for this request; what was leased for a caller who is gone returns at once."""
+    settings = call.services.settings
+    if asked.wait_s > settings.max_wait_s:
+        raise invalid(Detail("wait_s", f"At most {settings.max_wait_s}"))
+    holder = call.principal.holder(asked.consumer_id)
+    request = ClaimRequest(
+        queues=queues,
+        holder=holder,
+        want=asked.batch_size,
+        strategy=strategy,
+        visibility_ms=(
+            "" if asked.visibility_timeout_s is None else round(asked.visibility_timeout_s * 1000)
+        ),
+        key=_claim_key(scope, queues, holder, asked.claim_id),
+        wait_s=asked.wait_s,
+    )
+    if not asked.wait_s:
+        taken = await call.services.claimer.claim(scope, request)
+    else:
+        gone = asyncio.ensure_future(_disconnected(call))
+        try:
+            taken = await call.services.claimer.claim(scope, request, gone)
+            if gone.done() and taken and not request.key:
+                items = [ReleaseItem(message[0], message[1], holder) for message in taken]
+                await call.services.settlement.release.settle(scope, items)
+        finally:
+            gone.cancel()
+    places = {queue.slug: await call.services.reader.place(scope, queue.slug) for queue in queues}
+    return [claimed_message(places, message) for message in taken]
+
+
+def _claim_key(scope: ScopeEntry, queues: tuple[QueueEntry, ...], holder: str, claim_id: str | None) -> str:
+    """A claim id counts for its holder and these queues."""
+    if claim_id is None:
+        return ""
+    return scope.keys.claim(" ".join([holder, *(queue.slug for queue in queues)]), claim_id)
+
+
+async def _disconnected(call: Call) -> None:
+    while (await call.request.receive())["type"] != "http.disconnect":
+        pass
+
+
+@claiming(
+    "POST /scopes/{scope}/queues/{queue}/messages/claim",
+    "Claim the next messages of a queue",
+    body=Claim,
+    body_optional=True,
+    answer=ClaimedMessage,
+    many=True,
+    errors=_CLAIM_ERRORS,
+)
+async def claim(call: Call) -> Response[Any]:
+    """Answers a list, empty when there is none. Each message is leased: complete, fail, release or extend
+    it with its `claim_token` before `lease_expires_at`, or it goes back."""
+    queue = await call.queue()
+    asked = await call.body(_claim, optional=True)
+    return call.many(await take(call, queue.scope, (queue,), asked, "ordered"))
+
+
+@claiming(
+    "POST /scopes/{scope}/messages/claim",
+    "Claim the next messages of several queues",
+    body=ClaimMany,
+    answer=ClaimedMessage,
+    many=True,
+    errors=(*_CLAIM_ERRORS, Code.SCAIQUEUE_QUEUE_NOT_FOUND),
+)
+async def claim_many(call: Call) -> Response[Any]:
+    """Queues that are paused or archived are passed over, unless all of them are."""
+    scope = await call.scope()
+    asked = await call.body(_claim_many)
+    queues = await queues_named(call, scope, asked.queues)
+    return call.many(await take(call, scope, queues, asked, asked.strategy))

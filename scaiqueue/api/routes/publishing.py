@@ -1,0 +1,158 @@
+"""Publish: one message, or many in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from litestar import Response
+from msgspec import Raw
+
+from scaiqueue.api.drafts import Publish, make_draft
+from scaiqueue.api.endpoint import Call, Parameter, Registry
+from scaiqueue.api.failures import ErrorBody, error_body
+from scaiqueue.api.validation import check_text, decode, invalid
+from scaiqueue.errors import Code, Detail, QueueError
+from scaiqueue.queueing.directory import QueueEntry
+from scaiqueue.queueing.message import Message, Place, published_message
+from scaiqueue.queueing.publish import Draft, Published
+
+publishing = Registry("Messages")
+
+
+class PublishBatch(msgspec.Struct, forbid_unknown_fields=True):
+    """At most 1,000 messages. Each succeeds or fails by itself."""
+
+    messages: list[Publish]
+
+
+class _RawBatch(msgspec.Struct, forbid_unknown_fields=True):
+    messages: list[Raw]
+
+
+class PublishedItem(msgspec.Struct, omit_defaults=True):
+    """`id` and `state`, or `error`. `idempotent_replay`: an earlier publish with the same key made it."""
+
+    id: str | None = None
+    state: str | None = None
+    idempotent_replay: bool | None = None
+    error: ErrorBody | None = None
+
+
+_publish = msgspec.json.Decoder(Publish)
+_batch = msgspec.json.Decoder(_RawBatch)
+_PUBLISH_ERRORS = (
+    Code.SCAIQUEUE_SCOPE_PAUSED,
+    Code.SCAIQUEUE_QUEUE_PAUSED,
+    Code.SCAIQUEUE_QUEUE_FULL,
+    Code.SCAIQUEUE_IDEMPOTENCY_CONFLICT,
+    Code.SCAIQUEUE_SYSTEM_QUEUE_READONLY,
+    Code.SCAIQUEUE_MESSAGE_TOO_LARGE,
+    Code.SCAIQUEUE_MEMORY_FULL,
+    Code.SCAIQUEUE_BACKLOG_FULL,
+)
+_KEY_HEADER = Parameter(
+    "Idempotency-Key", "The same as `idempotency_key` in the body.", kind=str, place="header"
+)
+
+
+def _header_key(call: Call) -> str | None:
+    key = call.request.headers.get("idempotency-key")
+    if key is not None and not 1 <= len(key) <= 256:
+        raise invalid(Detail("Idempotency-Key", "1 to 256 characters"))
+    return key
+
+
+@publishing(
+    "POST /scopes/{scope}/queues/{queue}/messages",
+    "Publish a message",
+    body=Publish,
+    answer=Message,
+    status=201,
+    parameters=(_KEY_HEADER,),
+    errors=_PUBLISH_ERRORS,
+    other_statuses={200: "Replayed: the message that an earlier publish with the same key made."},
+)
+async def publish(call: Call) -> Response[Any]:
+    """Answers when the message is as durable as asked for: `committed` (in the rows) or `indexed`.
+
+    With an idempotency key a repeated publish answers 200, `Idempotent-Replay: true` and the first
+    message; with another type, content type or body it is a conflict.
+    """
+    queue = await call.queue()
+    asked = await call.body(_publish)
+    draft = make_draft(asked, queue, call.principal.key_id, call.services.settings, _header_key(call))
+    (result,) = await call.services.publisher.publish(queue.scope, [draft])
+    if isinstance(result, QueueError):
+        raise result
+    if result.replay:
+        message = await call.services.reader.get(queue.scope, result.id)
+        return call.one(message, 200, **{"Idempotent-Replay": "true"})
+    if queue.settings.overflow_policy == "dead_letter":
+        return call.one(await call.services.reader.get(queue.scope, result.id), 201)
+    place = Place(queue.row.tenant_id, queue.scope.id, queue.id)
+    return call.one(published_message(place, draft, result), 201)
+
+
+@publishing(
+    "POST /scopes/{scope}/queues/{queue}/messages/batch",
+    "Publish many messages",
+    body=PublishBatch,
+    answer=PublishedItem,
+    many=True,
+    errors=_PUBLISH_ERRORS,
+    media_types=("application/json", "application/x-ndjson"),
+)
+async def publish_batch(call: Call) -> Response[Any]:
+    """Takes `{"messages": […]}`, or one message a line as `application/x-ndjson`.
+
+    Answers one item per message in the order given, each with its own result or error.
+    """
+    queue = await call.queue()
+    raws = await _items(call)
+    drafts: list[Draft] = []
+    results: list[PublishedItem] = []
+    places: list[int] = []
+    for raw in raws:
+        try:
+            drafts.append(_draft(call, queue, raw))
+            places.append(len(results))
+            results.append(PublishedItem())
+        except QueueError as error:
+            results.append(PublishedItem(error=error_body(error)))
+    if drafts:
+        published = await call.services.publisher.publish(queue.scope, drafts)
+        for place, result in zip(places, published, strict=True):
+            results[place] = _item(result)
+    return call.many(results)
+
+
+def _item(result: Published | QueueError) -> PublishedItem:
+    if isinstance(result, QueueError):
+        return PublishedItem(error=error_body(result))
+    if result.replay:
+        return PublishedItem(id=result.id, idempotent_replay=True)
+    return PublishedItem(id=result.id, state=result.state)
+
+
+def _draft(call: Call, queue: QueueEntry, raw: bytes) -> Draft:
+    return make_draft(decode(_publish, raw), queue, call.principal.key_id, call.services.settings)
+
+
+async def _items(call: Call) -> Sequence[bytes]:
+    body = await call.request.body()
+    settings = call.services.settings
+    if len(body) > settings.max_batch_bytes:
+        raise QueueError(
+            Code.SCAIQUEUE_MESSAGE_TOO_LARGE, f"A batch takes at most {settings.max_batch_bytes} bytes."
+        )
+    kind = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind in ("application/x-ndjson", "application/ndjson", "application/jsonl"):
+        items: Sequence[bytes] = [line for line in body.split(b"\n") if line.strip()]
+    else:
+        check_text(body)
+        items = [bytes(raw) for raw in decode(_batch, body).messages]
+    if not 1 <= len(items) <= settings.max_batch_items:
+        raise invalid(Detail("messages", f"1 to {settings.max_batch_items} items"))
+    return items

@@ -1,0 +1,87 @@
+"""Long polls without a connection each: woken by a queue's wake-up, or when something in it falls due."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from scaiqueue.keys import QueueKeys, Shard
+
+LOOK_EVERY_S = 0.2
+ROOTS_A_LOOK = 1000
+
+_log = structlog.get_logger("scaiqueue.waiting")
+
+
+class WaitingRoom:
+    """Who waits for which queue. One task looks at the due index for all of them, while there are any."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._someone = asyncio.Event()
+        self.closing = False
+
+    @contextmanager
+    def seat(self, queues: Sequence[QueueKeys]) -> Iterator[asyncio.Event]:
+        """An event that is set whenever one of the queues may have something. Clear it before looking."""
+        event = asyncio.Event()
+        roots = {queue.root for queue in queues}
+        for root in roots:
+            self._waiting.setdefault(root, set()).add(event)
+        self._someone.set()
+        try:
+            yield event
+        finally:
+            for root in roots:
+                seats = self._waiting[root]
+                seats.discard(event)
+                if not seats:
+                    del self._waiting[root]
+
+    def wake(self, root: str) -> None:
+        for event in self._waiting.get(root, ()):
+            event.set()
+
+    def wake_all(self) -> None:
+        for root in self._waiting:
+            self.wake(root)
+
+    def close(self) -> None:
+        """Answer every waiting claim now, and let none wait any more."""
+        self.closing = True
+        self.wake_all()
+
+    async def run(self) -> None:
+        """Wake the waiters of queues in which something falls due, until cancelled."""
+        while True:
+            if not self._waiting:
+                self._someone.clear()
+                await self._someone.wait()
+            try:
+                await self._look()
+            except (RedisError, OSError) as error:
+                _log.warning("due index not readable", error=str(error))
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _look(self) -> None:
+        shards: dict[Shard, list[str]] = {}
+        for root in self._waiting:
+            shards.setdefault(QueueKeys.parse(root).scope.shard, []).append(root)
+        loop = asyncio.get_running_loop()
+        for shard, roots in shards.items():
+            for start in range(0, len(roots), ROOTS_A_LOOK):
+                part = roots[start : start + ROOTS_A_LOOK]
+                pipe = self._redis.pipeline(transaction=False)
+                pipe.time()
+                pipe.zmscore(shard.due, part)
+                (seconds, micros), dues = await pipe.execute()
+                now = seconds * 1000 + micros / 1000
+                for root, due in zip(part, dues, strict=True):
+                    if due is not None and due <= now + LOOK_EVERY_S * 1000:
+                        loop.call_later(max(0.0, (due - now) / 1000), self.wake, root)

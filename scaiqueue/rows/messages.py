@@ -1,0 +1,168 @@
+"""Reads message rows, live and archived. Only the persister and the archiver write them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Table, case, func, literal, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from scaiqueue.records import Record
+from scaiqueue.rows.engine import is_sqlite, reading
+from scaiqueue.rows.tables import message_archive, messages
+
+MAX_PAGE_BYTES = 8 * 2**20
+
+
+class MessageRow(msgspec.Struct, frozen=True):
+    """A row as it is read. `record` is what the index held; `history` one JSON array per transition."""
+
+    id: str
+    scope_id: str
+    record: Record
+    header: bytes
+    body: bytes
+    response: bytes
+    failure_reason: str
+    history: str
+    history_skipped: int
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """What a list shows; None is no condition. Times in ms."""
+
+    correlation_id: str | None = None
+    state: int | None = None
+    queue: str | None = None
+    queues: Sequence[str] | None = None
+    type: str | None = None
+    source_id: str | None = None
+    created_after: int | None = None
+    created_before: int | None = None
+    labels: dict[str, str] = {}
+
+
+def _row(found: Any) -> MessageRow:
+    origin = msgspec.json.decode(found.origin) if found.origin else []
+    record = Record(
+        queue=found.queue,
+        state=found.state,
+        attempts=found.attempts,
+        seq=found.seq,
+        rank=found.priority_rank,
+        deadline=found.deadline,
+        expires_at=found.expires_at,
+        size=len(found.body),
+        token=found.token,
+        holder=found.holder,
+        verb=found.verb,
+        touched_epoch=found.touched_epoch,
+        touched_n=found.touched_n,
+        max_retries=found.max_retries,
+        created_at=found.created_at,
+        flags=found.flags,
+        due_at=found.due_at,
+        updated_at=found.updated_at,
+        origin=tuple(origin),
+    )
+    return MessageRow(
+        found.id,
+        found.scope_id,
+        record,
+        found.header.encode(),
+        bytes(found.body),
+        bytes(found.response),
+        found.failure_reason,
+        found.history,
+        found.history_skipped,
+    )
+
+
+async def find(engine: AsyncEngine, scope_id: str, message_id: str) -> MessageRow | None:
+    """In the live rows, then in the archive: in that order a row that moves meanwhile is not missed."""
+    async with reading(engine) as connection:
+        for table in (messages, message_archive):
+            query = select(table).where(table.c.scope_id == scope_id, table.c.id == message_id)
+            if (found := (await connection.execute(query)).first()) is not None:
+                return _row(found)
+    return None
+
+
+def _conditions(table: Table, scope_id: str, by: Filter, sqlite: bool) -> list[ColumnElement[bool]]:
+    chosen = [table.c.scope_id == scope_id]
+    equal = {
+        "correlation_id": by.correlation_id,
+        "state": by.state,
+        "queue": by.queue,
+        "message_type": by.type,
+        "source_id": by.source_id,
+    }
+    chosen += [table.c[name] == value for name, value in equal.items() if value is not None]
+    if by.queues is not None:
+        chosen.append(table.c.queue.in_(by.queues))
+    if by.created_after is not None:
+        chosen.append(table.c.created_at > by.created_after)
+    if by.created_before is not None:
+        chosen.append(table.c.created_at < by.created_before)
+    extract = func.json_extract if sqlite else func.json_value
+    for name, value in by.labels.items():
+        found = extract(table.c.header, f'$.labels."{name}"')
+        chosen.append(case((func.json_valid(table.c.header) == 1, found)) == value)
+    return chosen
+
+
+async def _heads(
+    connection: AsyncConnection, table: Table, scope_id: str, by: Filter, before: str, limit: int
+) -> list[tuple[str, int]]:
+    conditions = _conditions(table, scope_id, by, is_sqlite(connection))
+    if before:
+        conditions.append(table.c.id < before)
+    query = select(table.c.id, func.length(table.c.body)).where(*conditions)
+    found = await connection.execute(query.order_by(table.c.id.desc()).limit(limit))
+    return [(row[0], row[1]) for row in found]
+
+
+async def page(
+    engine: AsyncEngine, scope_id: str, by: Filter, before: str, limit: int
+) -> tuple[list[MessageRow], bool]:
+    """At most `limit` rows and MAX_PAGE_BYTES of bodies, newest first, and whether there are more."""
+    async with reading(engine) as connection:
+        live = await _heads(connection, messages, scope_id, by, before, limit + 1)
+        archived = await _heads(connection, message_archive, scope_id, by, before, limit + 1)
+        heads = sorted({**dict(archived), **dict(live)}.items(), reverse=True)
+        chosen: list[str] = []
+        size = 0
+        for message_id, length in heads[:limit]:
+            size += length
+            if chosen and size > MAX_PAGE_BYTES:
+                break
+            chosen.append(message_id)
+        rows: dict[str, MessageRow] = {}
+        for table in (messages, message_archive):
+            left = [message_id for message_id in chosen if message_id not in rows]
+            if left:
+                found = await connection.execute(select(table).where(table.c.id.in_(left)))
+                rows.update((row.id, _row(row)) for row in found)
+    return [rows[name] for name in chosen if name in rows], len(heads) > len(chosen)
+
+
+async def of_correlation(
+    engine: AsyncEngine, scope_id: str, correlation_id: str, limit: int
+) -> list[MessageRow]:
+    """The oldest `limit` messages of a correlation id, without their bodies, in the order of their ids."""
+    rows: dict[str, MessageRow] = {}
+    async with reading(engine) as connection:
+        for table in (messages, message_archive):
+            columns = [column for column in table.c if column.name not in ("body", "response")]
+            empty = [literal(b"").label(name) for name in ("body", "response")]
+            found = await connection.execute(
+                select(*columns, *empty)
+                .where(table.c.scope_id == scope_id, table.c.correlation_id == correlation_id)
+                .order_by(table.c.id)
+                .limit(limit)
+            )
+            for row in found:
+                rows.setdefault(row.id, _row(row))
+    return [rows[name] for name in sorted(rows)[:limit]]
