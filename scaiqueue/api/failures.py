@@ -18,6 +18,8 @@ from litestar.plugins.problem_details import ProblemDetailsException
 from scaiqueue.api.answers import Meta, json_response
 from scaiqueue.api.tracking import request_id_of
 from scaiqueue.errors import Code, Detail, QueueError
+from scaiqueue.queueing import metrics
+from scaiqueue.queueing.refusals import of_exception
 
 _log = structlog.get_logger("scaiqueue.api")
 
@@ -59,6 +61,7 @@ def error_response(request: Request[Any, Any, Any], error: QueueError) -> Respon
         headers["Retry-After"] = str(max(1, round(error.retry_after)))
     if error.code.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    metrics.refused_total.labels(error.code.name).inc()
     body = error_body(error)
     request_id = request_id_of(request.scope)
     if "application/problem+json" in request.headers.get("accept", ""):
@@ -116,6 +119,9 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
 
 
 def on_fault(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    """Anything else: one of ours. It is logged with its trace and answered without one."""
+    """A server's failure, or one of ours: that is logged with its trace and answered without one."""
+    if (known := of_exception(error)) is not None:
+        _log.warning("call refused", code=known.code.name, error=f"{type(error).__name__}: {error}")
+        return error_response(request, known)
     _log.error("unhandled fault", path=request.url.path, method=request.method, exc_info=error)
     return error_response(request, QueueError(Code.SCAIQUEUE_INTERNAL))

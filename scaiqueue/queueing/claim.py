@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from scaiqueue.queueing import refusals
+from scaiqueue.queueing import metrics, refusals
 from scaiqueue.queueing.batching import MAX_BYTES, Batchers
 from scaiqueue.queueing.configure import Repairer
 from scaiqueue.queueing.directory import QueueEntry, ScopeEntry
@@ -68,7 +68,8 @@ class Claimer:
                 left = deadline - time.monotonic()
                 if taken or left <= 0 or self._room.closing or (gone is not None and gone.done()):
                     return taken
-                await _first(woken, gone, min(left, LOOK_AGAIN_S))
+                with metrics.claims_waiting.track_inprogress():
+                    await _first(woken, gone, min(left, LOOK_AGAIN_S))
 
     async def _take(self, scope: ScopeEntry, request: ClaimRequest) -> list[list[Any]]:
         taken = _Taken()
@@ -90,6 +91,7 @@ class Claimer:
                 request.visibility_ms,
                 request.key,
             )
+        metrics.count(scope.row.tenant_id, scope.row.slug, "claim", len(taken.messages))
         return taken.messages
 
     async def _ask(self, scope: ScopeEntry, request: ClaimRequest) -> list[Any]:
@@ -109,6 +111,7 @@ class Claimer:
         return reply
 
     async def _call(self, scope: ScopeEntry, requests: list[ClaimRequest]) -> Sequence[list[Any]]:
+        metrics.call_items.labels("claim").observe(len(requests))
         keys = list(dict.fromkeys(request.key for request in requests if request.key))
         places = {key: place for place, key in enumerate(keys, 1)}
         items = [

@@ -10,7 +10,7 @@ from uuid_utils import uuid7
 from scaiqueue.errors import QueueError
 from scaiqueue.keys import QueueKeys
 from scaiqueue.persister.watermarks import Watermarks
-from scaiqueue.queueing import refusals
+from scaiqueue.queueing import metrics, refusals
 from scaiqueue.queueing.batching import Batchers
 from scaiqueue.queueing.configure import Repairer
 from scaiqueue.queueing.directory import ScopeEntry
@@ -84,6 +84,8 @@ class Publisher:
             for i, answer in zip(unknown, again, strict=True):
                 answers[i] = answer
         results = [_result(answer.reply) for answer in answers]
+        fresh = sum(isinstance(result, Published) and not result.replay for result in results)
+        metrics.count(scope.row.tenant_id, scope.row.slug, "publish", fresh)
         await self._committed(scope, drafts, answers, results)
         return results
 
@@ -96,6 +98,7 @@ class Publisher:
         )
 
     async def _call(self, scope: ScopeEntry, drafts: list[Draft]) -> list[_Answer]:
+        metrics.call_items.labels("publish").observe(len(drafts))
         queues = list({draft.queue.slug: draft.queue for draft in drafts}.values())
         places = {queue.slug: place for place, queue in enumerate(queues, 1)}
         keys = list(dict.fromkeys(draft.key for draft in drafts if draft.key))

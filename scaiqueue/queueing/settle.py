@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from scaiqueue.errors import Code, QueueError
 from scaiqueue.keys import ScopeKeys
 from scaiqueue.persister.watermarks import Watermarks
-from scaiqueue.queueing import refusals
+from scaiqueue.queueing import metrics, refusals
 from scaiqueue.queueing.batching import Batchers
 from scaiqueue.queueing.directory import ScopeEntry
 from scaiqueue.records import Version
@@ -56,6 +56,8 @@ class Verb(Generic[Item]):
     async def settle(self, scope: ScopeEntry, items: Sequence[Item]) -> list[Settled | QueueError]:
         batcher = self.batchers.of(scope.id, lambda batch: self._call(scope, batch))
         answers = await batcher.submit(items, weight=sum(_size(item) for item in items))
+        settled = sum(isinstance(answer, Settled) for answer in answers)
+        metrics.count(scope.row.tenant_id, scope.row.slug, self._name, settled)
         return [
             answer if isinstance(answer, Settled) else await self._refused(scope, item, answer)
             for item, answer in zip(items, answers, strict=True)
@@ -69,6 +71,7 @@ class Verb(Generic[Item]):
         return result
 
     async def _call(self, scope: ScopeEntry, items: list[Item]) -> list[Settled | list[Any]]:
+        metrics.call_items.labels(self._name).observe(len(items))
         reply = await self._script(self._runner, scope.keys, items)
         return [Settled(tuple(item[1:]), reply.entry) if item[0] == "OK" else item for item in reply.items]
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
 from litestar import Response
-from msgspec import Meta
 
+from scaiqueue.api.claims import Claim, ClaimMany
 from scaiqueue.api.endpoint import Call, Registry
 from scaiqueue.api.validation import invalid
-from scaiqueue.api.words import ConsumerId, ShortText, VisibilitySeconds
 from scaiqueue.errors import Code, Detail
 from scaiqueue.queueing.claim import ClaimRequest
 from scaiqueue.queueing.directory import QueueEntry, ScopeEntry
@@ -19,32 +18,6 @@ from scaiqueue.queueing.message import ClaimedMessage, claimed_message
 from scaiqueue.scripts.binding import ReleaseItem
 
 claiming = Registry("Messages")
-
-BatchSize = Annotated[int, Meta(ge=1, le=1000, examples=[10])]
-WaitSeconds = Annotated[
-    float, Meta(ge=0, description="Wait so long for the first message; the setting max_wait_s bounds it.")
-]
-ClaimId = Annotated[
-    ShortText, Meta(description="The same id within the lease answers the same leases again.")
-]
-
-
-class Claim(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """`visibility_timeout_s` is the length of the leases; absent, the queue's."""
-
-    batch_size: BatchSize = 1
-    visibility_timeout_s: VisibilitySeconds | None = None
-    wait_s: WaitSeconds = 0
-    claim_id: ClaimId | None = None
-    consumer_id: ConsumerId | None = None
-
-
-class ClaimMany(Claim, forbid_unknown_fields=True, kw_only=True):
-    """`ordered` empties the queues in the order given, `oldest` goes by publish order, `fair` by turns."""
-
-    queues: Annotated[list[ShortText], Meta(min_length=1, max_length=64)]
-    strategy: Literal["ordered", "oldest", "fair"] = "ordered"
-
 
 _claim = msgspec.json.Decoder(Claim)
 _claim_many = msgspec.json.Decoder(ClaimMany)

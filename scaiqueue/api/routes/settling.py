@@ -3,214 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from litestar import Response
-from msgspec import Meta, Raw
+from msgspec import Raw
 
-from scaiqueue import moments
-from scaiqueue.api.answers import Answer, ListMeta, json_response
+from scaiqueue.api.answers import ListMeta, json_response
 from scaiqueue.api.endpoint import Call, Registry
-from scaiqueue.api.failures import ErrorBody, error_body
-from scaiqueue.api.routes.claiming import Claim, queues_named, take
+from scaiqueue.api.failures import error_body
+from scaiqueue.api.routes.claiming import queues_named, take
+from scaiqueue.api.settlements import (
+    Complete,
+    CompleteBatch,
+    CompleteOne,
+    Extend,
+    ExtendBatch,
+    ExtendOne,
+    Fail,
+    FailBatch,
+    FailOne,
+    Holding,
+    NextClaim,
+    RawItems,
+    RawItemsOnly,
+    Release,
+    ReleaseBatch,
+    ReleaseOne,
+    SettledAndClaimed,
+    SettledItem,
+    as_text,
+    complete_item,
+    extend_item,
+    extended,
+    fail_item,
+    moved,
+    release_item,
+)
 from scaiqueue.api.validation import decode, invalid
-from scaiqueue.api.words import ClaimToken, ConsumerId, ShortText, Uuid, VisibilitySeconds
 from scaiqueue.errors import Code, Detail, QueueError
 from scaiqueue.queueing.directory import ScopeEntry
-from scaiqueue.queueing.message import ClaimedMessage, is_json
 from scaiqueue.queueing.settle import Settled, Verb
 from scaiqueue.records import State
-from scaiqueue.scripts.binding import CancelItem, CompleteItem, ExtendItem, FailItem, ReleaseItem
+from scaiqueue.scripts.binding import CancelItem
 
 settling = Registry("Messages")
 
-Reason = Annotated[str, Meta(max_length=4096, description="Why, for people.", examples=["timeout"])]
-RetryAfter = Annotated[
-    float, Meta(ge=0, le=31_536_000, description="Instead of the queue's backoff.", examples=[30])
-]
-Delay = Annotated[float, Meta(ge=0, le=31_536_000, description="Out of reach for so long.")]
 Item = TypeVar("Item", bound=tuple[Any, ...])
-Asked = TypeVar("Asked", bound="Holding")
-
-
-class Holding(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Without `claim_token` the caller must be the holder: the same key, and the same `consumer_id`."""
-
-    claim_token: ClaimToken | None = None
-    consumer_id: ConsumerId | None = None
-
-
-class Complete(Holding, forbid_unknown_fields=True, kw_only=True):
-    """`response` is any JSON value; it is kept with the message."""
-
-    response: Raw = msgspec.field(default_factory=Raw)
-
-
-class Fail(Holding, forbid_unknown_fields=True, kw_only=True):
-    """`retryable: false` sends the message to the dead letter at once."""
-
-    reason: Reason = ""
-    retryable: bool | None = None
-    retry_after_s: RetryAfter | None = None
-
-
-class Release(Holding, forbid_unknown_fields=True, kw_only=True):
-    """The attempt does not count."""
-
-    delay_s: Delay | None = None
-
-
-class Extend(Holding, forbid_unknown_fields=True, kw_only=True):
-    """The lease ends so long from now; absent, the queue's time."""
-
-    visibility_timeout_s: VisibilitySeconds | None = None
-
-
-class CompleteOne(Complete, forbid_unknown_fields=True, kw_only=True):
-    id: Uuid
-
-
-class FailOne(Fail, forbid_unknown_fields=True, kw_only=True):
-    id: Uuid
-
-
-class ReleaseOne(Release, forbid_unknown_fields=True, kw_only=True):
-    id: Uuid
-
-
-class ExtendOne(Extend, forbid_unknown_fields=True, kw_only=True):
-    id: Uuid
-
-
-class NextClaim(Claim, forbid_unknown_fields=True, kw_only=True):
-    """As a claim, over `queue` or `queues`."""
-
-    queue: ShortText | None = None
-    queues: Annotated[list[ShortText], Meta(max_length=64)] | None = None
-    strategy: str = "ordered"
-
-
-class CompleteBatch(msgspec.Struct, forbid_unknown_fields=True):
-    """At most 1,000 items. With `claim` the answer carries the next messages as `claimed`."""
-
-    items: list[CompleteOne]
-    claim: NextClaim | None = None
-
-
-class FailBatch(msgspec.Struct, forbid_unknown_fields=True):
-    """As CompleteBatch."""
-
-    items: list[FailOne]
-    claim: NextClaim | None = None
-
-
-class ReleaseBatch(msgspec.Struct, forbid_unknown_fields=True):
-    """At most 1,000 items."""
-
-    items: list[ReleaseOne]
-
-
-class ExtendBatch(msgspec.Struct, forbid_unknown_fields=True):
-    """At most 1,000 items."""
-
-    items: list[ExtendOne]
-
-
-class _RawItems(msgspec.Struct, forbid_unknown_fields=True):
-    items: list[Raw]
-    claim: NextClaim | None = None
-
-
-class _RawItemsOnly(msgspec.Struct, forbid_unknown_fields=True):
-    items: list[Raw]
-
-
-class SettledItem(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """The message's new state, or `error`. `ready_at`: when a retried or released message returns."""
-
-    id: str | None = None
-    state: str | None = None
-    queue: str | None = None
-    ready_at: str | None = None
-    lease_expires_at: str | None = None
-    cancel_requested: bool | None = None
-    error: ErrorBody | None = None
-
-
-class SettledAndClaimed(Answer):
-    claimed: list[ClaimedMessage]
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def moved(message_id: str, settled: Settled) -> SettledItem:
-    """Of complete, fail and release: state, ready at, queue."""
-    state, ready_at, queue = settled.words[:3]
-    name = _text(state)
-    return SettledItem(
-        id=message_id,
-        state=name,
-        queue=_text(queue),
-        ready_at=moments.text(int(ready_at)) if name == State.scheduled.name else None,
-    )
-
-
-def extended(message_id: str, settled: Settled) -> SettledItem:
-    lease_end, cancel_requested = settled.words[:2]
-    return SettledItem(
-        id=message_id,
-        state=State.claimed.name,
-        lease_expires_at=moments.text(int(lease_end)),
-        cancel_requested=bool(int(cancel_requested)),
-    )
-
-
-def _milliseconds(seconds: float | None) -> int | str:
-    return "" if seconds is None else round(seconds * 1000)
-
-
-def _complete_item(message_id: str, asked: Complete, call: Call) -> CompleteItem:
-    response = bytes(asked.response)
-    if len(response) > call.services.settings.max_body_bytes:
-        raise QueueError(Code.SCAIQUEUE_MESSAGE_TOO_LARGE, "The response is larger than a body may be.")
-    if response and not is_json(response):
-        raise invalid(Detail("response", "Not JSON"))
-    return CompleteItem(
-        message_id, asked.claim_token or "", call.principal.holder(asked.consumer_id), response
-    )
-
-
-def _fail_item(message_id: str, asked: Fail, call: Call) -> FailItem:
-    return FailItem(
-        message_id,
-        asked.claim_token or "",
-        call.principal.holder(asked.consumer_id),
-        asked.reason,
-        "" if asked.retryable is None else int(asked.retryable),
-        _milliseconds(asked.retry_after_s),
-    )
-
-
-def _release_item(message_id: str, asked: Release, call: Call) -> ReleaseItem:
-    return ReleaseItem(
-        message_id,
-        asked.claim_token or "",
-        call.principal.holder(asked.consumer_id),
-        _milliseconds(asked.delay_s),
-    )
-
-
-def _extend_item(message_id: str, asked: Extend, call: Call) -> ExtendItem:
-    return ExtendItem(
-        message_id,
-        asked.claim_token or "",
-        call.principal.holder(asked.consumer_id),
-        _milliseconds(asked.visibility_timeout_s),
-    )
-
+Asked = TypeVar("Asked", bound=Holding)
 
 Make = Callable[[str, Asked, Call], Item]
 Show = Callable[[str, Settled], SettledItem]
@@ -285,8 +125,8 @@ def _checked(asked: NextClaim | None) -> NextClaim | None:
     return asked
 
 
-_items_and_claim = msgspec.json.Decoder(_RawItems)
-_items_only = msgspec.json.Decoder(_RawItemsOnly)
+_items_and_claim = msgspec.json.Decoder(RawItems)
+_items_only = msgspec.json.Decoder(RawItemsOnly)
 _complete, _complete_one = msgspec.json.Decoder(Complete), msgspec.json.Decoder(CompleteOne)
 _fail, _fail_one = msgspec.json.Decoder(Fail), msgspec.json.Decoder(FailOne)
 _release, _release_one = msgspec.json.Decoder(Release), msgspec.json.Decoder(ReleaseOne)
@@ -306,7 +146,7 @@ async def complete_batch(call: Call) -> Response[Any]:
     asked = await call.body(_items_and_claim)
     _checked(asked.claim)
     verb = call.services.settlement.complete
-    results = await _many(call, scope, asked.items, _complete_one, _complete_item, verb)
+    results = await _many(call, scope, asked.items, _complete_one, complete_item, verb)
     return await _then_claim(call, scope, results, asked.claim)
 
 
@@ -322,7 +162,7 @@ async def fail_batch(call: Call) -> Response[Any]:
     asked = await call.body(_items_and_claim)
     _checked(asked.claim)
     verb = call.services.settlement.fail
-    results = await _many(call, scope, asked.items, _fail_one, _fail_item, verb)
+    results = await _many(call, scope, asked.items, _fail_one, fail_item, verb)
     return await _then_claim(call, scope, results, asked.claim)
 
 
@@ -337,7 +177,7 @@ async def release_batch(call: Call) -> Response[Any]:
     scope = await call.scope()
     asked = await call.body(_items_only)
     verb = call.services.settlement.release
-    return call.many(await _many(call, scope, asked.items, _release_one, _release_item, verb))
+    return call.many(await _many(call, scope, asked.items, _release_one, release_item, verb))
 
 
 @settling(
@@ -351,7 +191,7 @@ async def extend_batch(call: Call) -> Response[Any]:
     scope = await call.scope()
     asked = await call.body(_items_only)
     verb = call.services.settlement.extend
-    return call.many(await _many(call, scope, asked.items, _extend_one, _extend_item, verb, extended))
+    return call.many(await _many(call, scope, asked.items, _extend_one, extend_item, verb, extended))
 
 
 @settling(
@@ -364,7 +204,7 @@ async def extend_batch(call: Call) -> Response[Any]:
 )
 async def complete(call: Call) -> Response[Any]:
     """Repeating it with the token that it succeeded with answers the same again."""
-    return await _one(call, _complete, _complete_item, call.services.settlement.complete)
+    return await _one(call, _complete, complete_item, call.services.settlement.complete)
 
 
 @settling(
@@ -376,7 +216,7 @@ async def complete(call: Call) -> Response[Any]:
     errors=_HOLDER_ERRORS,
 )
 async def fail(call: Call) -> Response[Any]:
-    return await _one(call, _fail, _fail_item, call.services.settlement.fail)
+    return await _one(call, _fail, fail_item, call.services.settlement.fail)
 
 
 @settling(
@@ -388,7 +228,7 @@ async def fail(call: Call) -> Response[Any]:
     errors=_HOLDER_ERRORS,
 )
 async def release(call: Call) -> Response[Any]:
-    return await _one(call, _release, _release_item, call.services.settlement.release)
+    return await _one(call, _release, release_item, call.services.settlement.release)
 
 
 @settling(
@@ -401,7 +241,7 @@ async def release(call: Call) -> Response[Any]:
 )
 async def extend(call: Call) -> Response[Any]:
     """The answer says whether someone asked to cancel the message."""
-    return await _one(call, _extend, _extend_item, call.services.settlement.extend, extended)
+    return await _one(call, _extend, extend_item, call.services.settlement.extend, extended)
 
 
 @settling(
@@ -415,6 +255,6 @@ async def cancel(call: Call) -> Response[Any]:
     scope = await call.scope()
     message_id = await call.message_id(scope)
     settled = await call.services.settlement.cancel(scope, CancelItem(message_id, call.principal.key_id))
-    requested = _text(settled.words[0]) == "cancel_requested"
+    requested = as_text(settled.words[0]) == "cancel_requested"
     state = State.claimed if requested else State.cancelled
     return call.one(SettledItem(id=message_id, state=state.name, cancel_requested=requested))
