@@ -32,8 +32,12 @@ class ApiServer(Server):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def database_url(self) -> str:
+        return self.settings.get("database_url", f"sqlite+aiosqlite:///{self.folder}/rows.db")
+
     def command(self) -> Sequence[str]:
-        settings = {"database_url": f"sqlite+aiosqlite:///{self.folder}/rows.db", **self.settings}
+        settings = {"database_url": self.database_url, **self.settings}
         return [
             "env",
             *(f"SCAIQUEUE_{name.upper()}={value}" for name, value in settings.items()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scaiqueue.api.endpoint import Endpoint
 from scaiqueue.api.routes.claiming import claiming
+from scaiqueue.api.routes.keys import keys
 from scaiqueue.api.routes.publishing import publishing
 from scaiqueue.api.routes.queues import queues
 from scaiqueue.api.routes.reading import reads
@@ -17,4 +18,5 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *claiming.endpoints,
     *settling.endpoints,
     *reads.endpoints,
+    *keys.endpoints,
 )
