@@ -12,9 +12,10 @@ import uvicorn
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from scaiqueue.cli.installation import other_shards
 from scaiqueue.cli.output import CommandError
 from scaiqueue.embedded.data_folder import DataFolder, to_environment, with_embedded
-from scaiqueue.settings import Settings, load_settings
+from scaiqueue.settings import Settings, SettingsError, load_settings
 
 # All of a shutdown, the answers to waiting claims included, fits into the 10 s that orchestrators give.
 GRACE_S = 6
@@ -62,11 +63,15 @@ def api(
 def served_settings(settings: Settings) -> Settings:
     """The settings with their servers named; the embedded ones only where `scaiqueue dev` runs them.
 
-    Raises CommandError when there is no server to use.
+    Raises CommandError when there is no server to use, SettingsError when the rows were made for
+    another number of shards.
     """
     if not settings.redis_url and not asyncio.run(DataFolder(settings.data_dir).valkey.answers()):
         raise CommandError(
             f"SCAIQUEUE_REDIS_URL is not set and no `scaiqueue dev` runs on {settings.data_dir}: "
             "set it, or start `scaiqueue dev`, which brings its own"
         )
-    return with_embedded(settings)
+    chosen = with_embedded(settings)
+    if complaint := asyncio.run(other_shards(chosen)):
+        raise SettingsError(complaint)
+    return chosen

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from scaiqueue.cli.installation import other_shards
 from scaiqueue.keys import Shard
 from scaiqueue.rows import migrate
 from scaiqueue.rows.engine import is_sqlite, open_engine, reading
@@ -151,6 +152,8 @@ async def check_rows(settings: Settings) -> list[Finding]:
         async with reading(engine) as connection:
             found = [] if is_sqlite(connection) else [one async for one in _look_at_mariadb(connection)]
         found.append(await _migrations(settings.database_url))
+        complaint = await other_shards(settings)
+        found.append(_finding("shards", not complaint, str(settings.shards), complaint))
         return found
     except (SQLAlchemyError, OSError) as error:
         cause = getattr(error, "orig", None) or error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scaiqueue.records import Version
@@ -25,6 +25,11 @@ async def load(conn: AsyncConnection, shards: Iterable[int]) -> dict[int, Positi
     query = select(table.c.shard, table.c.epoch, table.c.n, table.c.published)
     found = await conn.execute(query.where(table.c.shard.in_(list(shards))))
     return {row.shard: Position(Version(row.epoch, row.n), row.published) for row in found}
+
+
+async def number_of_shards(conn: AsyncConnection) -> int:
+    """What the installation was made with; 0 before the first start."""
+    return int((await conn.execute(select(func.count()).select_from(table))).scalar_one())
 
 
 async def advance(

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from scaiqueue.rows.migrate import upgrade
 from scaiqueue.scripts.bundle import load_bundle
+from scaiqueue.services import Services
+from scaiqueue.settings import Settings
 from tests.cli.shell import QuickShell, Shell
 from tests.servers import MariaDbServer, RedisServer
 
@@ -119,3 +122,14 @@ def test_keys_are_made_listed_and_revoked(shell: Shell, database_url: str) -> No
     (revoked,) = json.loads(shell("keys", "list", "--tenant", "acme", "--json"))
     assert revoked["revoked_at"]
     assert "lower-case" in shell("keys", "create", "--tenant", "No Slug", status=1)
+
+
+async def test_another_number_of_shards_is_refused(tmp_path: Path, redis_url: str, database_url: str) -> None:
+    await upgrade(database_url)
+    services = Services(Settings(redis_url=redis_url, database_url=database_url, shards=2))
+    await services.start()
+    await services.stop()
+    environment = {"SCAIQUEUE_REDIS_URL": redis_url, "SCAIQUEUE_DATABASE_URL": database_url}
+    shell = Shell(tmp_path, **environment, SCAIQUEUE_SHARDS="3")
+    for command in ("api", "worker"):
+        assert "made with 2 shards, not 3: set it to 2" in shell(command, status=2)
