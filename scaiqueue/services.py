@@ -25,6 +25,8 @@ from scaiqueue.queueing.directory import Directory
 from scaiqueue.queueing.key_ring import KeyRing, secret_hash
 from scaiqueue.queueing.publish import Publisher
 from scaiqueue.queueing.reading import MessageReader
+from scaiqueue.queueing.redrive import Redriver
+from scaiqueue.queueing.removal import Purger, Removal
 from scaiqueue.queueing.settle import Settlement
 from scaiqueue.queueing.signals import Signals
 from scaiqueue.queueing.waiting import WaitingRoom
@@ -35,6 +37,7 @@ from scaiqueue.rows.engine import open_engine, reading
 from scaiqueue.rows.migrate import upgrade
 from scaiqueue.scripts.runner import ScriptRunner
 from scaiqueue.settings import Settings
+from scaiqueue_agents.jobs import enqueue_run, open_queue
 
 FIRST_TENANT = "default"
 READY_WITHIN_S = 2
@@ -84,6 +87,17 @@ class Services:
         self.publisher = Publisher(self.runner, watermarks, repairer, settings.commit_timeout_s)
         self.claimer = Claimer(self.runner, self.room, repairer)
         self.settlement = Settlement(self.runner, watermarks, self.reader.facts, settings.commit_timeout_s)
+        self.purger = Purger(self.runner, watermarks, settings.commit_timeout_s)
+        self.removal = Removal(
+            self.redis,
+            self.runner,
+            self.engine,
+            self.administration,
+            self.configurator,
+            self.purger,
+            lambda scope_id: self.changed("scope", scope_id),
+        )
+        self.redriver = Redriver(self.runner, self.engine, watermarks, self.directory)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -95,6 +109,7 @@ class Services:
         await self.persister.start()
         self._spawn("signals", self.signals.run())
         self._spawn("waiting room", self.room.run())
+        self._spawn("redrive", self.redriver.run())
         self._spawn("keys", self.key_ring.run())
 
     async def stop(self) -> None:
@@ -105,6 +120,14 @@ class Services:
         await self.key_ring.write_last_uses()
         await self.redis.aclose()
         await self.engine.dispose()
+
+    async def run_agent(self, name: str) -> bool:
+        """Ask a worker for a run of a system agent; False if one waits already. Raises LookupError."""
+        queue = open_queue(self.settings)
+        try:
+            return bool(await enqueue_run(queue, name))
+        finally:
+            await queue.disconnect()
 
     async def readiness(self) -> Readiness:
         """Ask what every call needs, each within a bound."""

@@ -62,6 +62,12 @@ class Configurator:
         if reply.items[0][0] == "INVALID_STATE":
             raise QueueError(Code.SCAIQUEUE_NOT_EMPTY, details=(Detail("live", str(int(reply.items[0][1]))),))
 
+    async def remove_scope(self, scope: ScopeRow) -> None:
+        """Take a scope whose queues are gone out of the index."""
+        await binding.configure(
+            self._runner, keys_of(scope), [], scope.version, [ConfigureItem("state", "removed")]
+        )
+
 
 class Repairer:
     """Puts into the index what the rows know and it doesn't: a change that Redis lost, or never heard of."""

@@ -25,6 +25,10 @@ class Principal:
         if self.queues is not None and queue_id not in self.queues:
             raise QueueError(Code.AUTHZ_PERMISSION_DENIED, "The key is limited to other queues.")
 
+    def require_no_queue_limit(self) -> None:
+        if self.queues is not None:
+            raise QueueError(Code.AUTHZ_PERMISSION_DENIED, "The key is limited to some queues.")
+
     def holder(self, consumer_id: str | None) -> str:
         """As the scripts keep it: `<key id>` or `<key id>/<consumer id>`."""
         return f"{self.key_id}/{consumer_id}" if consumer_id else self.key_id

@@ -9,7 +9,8 @@ import msgspec
 from sqlalchemy import ColumnElement, Table, case, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from scaiqueue.records import Record
+from scaiqueue.keys import DEAD_LETTER
+from scaiqueue.records import Origin, Record, State
 from scaiqueue.rows.engine import is_sqlite, reading
 from scaiqueue.rows.tables import message_archive, messages
 
@@ -146,6 +147,24 @@ async def page(
                 found = await connection.execute(select(table).where(table.c.id.in_(left)))
                 rows.update((row.id, _row(row)) for row in found)
     return [rows[name] for name in chosen if name in rows], len(heads) > len(chosen)
+
+
+async def dead_letters(
+    engine: AsyncEngine, scope_id: str, by: Filter, after: str, limit: int
+) -> list[tuple[str, Origin | None]]:
+    """Ids of waiting messages in the dead letter and where they came from, oldest first after `after`."""
+    query = (
+        select(messages.c.id, messages.c.origin)
+        .where(
+            messages.c.queue == DEAD_LETTER, messages.c.state == State.pending.value, messages.c.id > after
+        )
+        .order_by(messages.c.id)
+        .limit(limit)
+    )
+    async with reading(engine) as connection:
+        conditions = _conditions(messages, scope_id, by, is_sqlite(connection))
+        found = (await connection.execute(query.where(*conditions))).all()
+    return [(row.id, msgspec.json.decode(row.origin, type=Origin) if row.origin else None) for row in found]
 
 
 async def of_correlation(

@@ -8,8 +8,11 @@ from scaiqueue.api.routes.keys import keys
 from scaiqueue.api.routes.publishing import publishing
 from scaiqueue.api.routes.queues import queues
 from scaiqueue.api.routes.reading import reads
+from scaiqueue.api.routes.redriving import redriving
+from scaiqueue.api.routes.removing import removing
 from scaiqueue.api.routes.scopes import scopes
 from scaiqueue.api.routes.settling import settling
+from scaiqueue.api.routes.system import system
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *scopes.endpoints,
@@ -18,5 +21,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *claiming.endpoints,
     *settling.endpoints,
     *reads.endpoints,
+    *removing.endpoints,
+    *redriving.endpoints,
     *keys.endpoints,
+    *system.endpoints,
 )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from litestar import Response
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
 from scaiqueue import moments
 from scaiqueue.api.endpoint import Call, Registry
@@ -48,17 +48,6 @@ class Scope(msgspec.Struct, kw_only=True):
     version: int
     created_at: str
     updated_at: str
-
-
-class Deletion(msgspec.Struct, frozen=True, kw_only=True):
-    force: Annotated[bool, Meta(description="Delete even though messages are live; they are gone then.")] = (
-        False
-    )
-
-
-class Deleted(msgspec.Struct):
-    id: str
-    deleted: bool = True
 
 
 def view(row: ScopeRow, call: Call) -> Scope:

@@ -1,0 +1,49 @@
+"""Takes the rows of a removed queue or scope away, in small transactions."""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, Table, delete, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from scaiqueue.rows.engine import reading
+from scaiqueue.rows.tables import idempotency, jobs, message_archive, messages
+
+ROWS_A_STEP = 1000
+
+
+async def _delete_by_id(engine: AsyncEngine, table: Table, *where: ColumnElement[bool]) -> None:
+    while True:
+        async with engine.begin() as connection:
+            found = await connection.execute(select(table.c.id).where(*where).limit(ROWS_A_STEP))
+            ids = [row[0] for row in found]
+            if ids:
+                await connection.execute(delete(table).where(table.c.id.in_(ids)))
+        if len(ids) < ROWS_A_STEP:
+            return
+
+
+async def idempotency_hashes(engine: AsyncEngine, scope_id: str, queue: str) -> list[str]:
+    """Hashes of the keys that the rows remember for a queue."""
+    query = select(idempotency.c.key_hash).where(
+        idempotency.c.scope_id == scope_id, idempotency.c.queue == queue
+    )
+    async with reading(engine) as connection:
+        return [row[0] for row in await connection.execute(query)]
+
+
+async def remove_queue_rows(engine: AsyncEngine, scope_id: str, queue: str) -> None:
+    """Messages, archived ones too, and idempotency keys. The queue's own row is left."""
+    for table in (messages, message_archive):
+        await _delete_by_id(engine, table, table.c.scope_id == scope_id, table.c.queue == queue)
+    async with engine.begin() as connection:
+        await connection.execute(
+            delete(idempotency).where(idempotency.c.scope_id == scope_id, idempotency.c.queue == queue)
+        )
+
+
+async def remove_scope_rows(engine: AsyncEngine, scope_id: str) -> None:
+    """Messages, archived ones too, idempotency keys and jobs. The scope's and queues' rows are left."""
+    for table in (messages, message_archive, jobs):
+        await _delete_by_id(engine, table, table.c.scope_id == scope_id)
+    async with engine.begin() as connection:
+        await connection.execute(delete(idempotency).where(idempotency.c.scope_id == scope_id))
