@@ -25,4 +25,5 @@ async def other_shards(settings: Settings) -> str:
         await engine.dispose()
     if stored in (0, settings.shards):
         return ""
-    return f"SCAIQUEUE_SHARDS: the rows were made with {stored} shards, not {settings.shards}: set it to {stored}"
+    made = f"the rows were made with {stored} shards, not {settings.shards}"
+    return f"SCAIQUEUE_SHARDS: {made}: set it to {stored}"

@@ -14,6 +14,7 @@ from scaiqueue.cli.output import CommandError, Json, print_json, print_table
 
 app = App(name="msg", help="Messages of a running ScaiQueue.")
 
+_STEPS = ("at", "event", "queue", "attempts", "actor", "detail", "version")
 _COLUMNS = ("id", "state", "message_type", "attempts", "priority_tier", "created_at", "failure_reason")
 
 
@@ -70,9 +71,8 @@ def show(scope: str, message: str, *, history: bool = False, json: Json = False)
     found = Client().get(f"{path}/history" if history else path)["data"]
     if json:
         print_json(found)
-    elif isinstance(found, list):
-        columns = list(dict.fromkeys(name for one in found for name in one))
-        print_table(columns, [[one.get(name) for name in columns] for one in found])
+    elif history:
+        print_table(_STEPS, [[one.get(name) for name in _STEPS] for one in found["transitions"]])
     else:
         print_table(["field", "value"], found.items())
 
