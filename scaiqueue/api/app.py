@@ -13,6 +13,7 @@ from scaiqueue.api import failures
 from scaiqueue.api.logs import configure_logs
 from scaiqueue.api.routes import ENDPOINTS
 from scaiqueue.api.routes.health import public_routes
+from scaiqueue.api.stopping import on_stop_signal
 from scaiqueue.api.tracking import before_send
 from scaiqueue.errors import QueueError
 from scaiqueue.services import Services
@@ -39,7 +40,8 @@ def create_app(settings: Settings | None = None) -> Litestar:
         services = Services(settings)
         await services.start()
         try:
-            yield
+            with on_stop_signal(services.room.close):
+                yield
         finally:
             await services.stop()
 
