@@ -25,6 +25,10 @@ need luacheck lua-check luacheck
 need curl curl curl
 
 if [ ${#missing_debian[@]} -eq 0 ]; then exit 0; fi
+# shellcheck disable=SC2207
+missing_debian=($(printf '%s\n' "${missing_debian[@]}" | sort -u))
+# shellcheck disable=SC2207
+missing_brew=($(printf '%s\n' "${missing_brew[@]}" | sort -u))
 
 if has apt-get; then
     root=()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from scaiqueue.cli.client import is_ready
-from tests.cli.shell import Shell
+from scaiqueue.cli.client import Client, is_ready
+from scaiqueue.settings import Settings
+from tests.cli.shell import QuickShell, Shell
 from tests.eventually import eventually
 
 NAMES = ("valkey", "api", "worker")
@@ -103,6 +106,54 @@ async def test_one_command_runs_everything_and_keeps_it(tmp_path: Path, started:
     started.append(third)
     assert third.key != first.key
     assert _queues(shell) == []
+
+
+async def test_an_operator_s_day(tmp_path: Path, started: list[Dev]) -> None:
+    shell = QuickShell(tmp_path)
+    started.append(Dev(shell))
+
+    async def run(*words: str) -> Any:
+        return json.loads(await asyncio.to_thread(shell, *words, "--json"))
+
+    await run("queue", "create", "shop", "orders", "--ordering", "priority")
+    first = await run("msg", "publish", "shop", "orders", '{"n": 1}', "--type", "order", "--tier", "high")
+    second = await run("msg", "publish", "shop", "orders", "[]", "--type", "order", "--label.region", "eu")
+    assert {one["id"] for one in await run("msg", "ls", "shop")} == {first["id"], second["id"]}
+    assert (await run("msg", "show", "shop", second["id"]))["labels"] == {"region": "eu"}
+    assert "published" in await asyncio.to_thread(shell, "msg", "show", "shop", first["id"], "--history")
+    await run("msg", "cancel", "shop", second["id"])
+    assert (await run("queue", "show", "shop", "orders"))["depth_pending"] == 1
+
+    client = Client(
+        Settings(data_dir=str(tmp_path / ".scaiqueue"), port=int(shell.environment["SCAIQUEUE_PORT"]))
+    )
+    messages = "/scopes/shop/queues/orders/messages"
+    (claimed,) = (await asyncio.to_thread(client.post, f"{messages}/claim", {"batch_size": 5}))["data"]
+    failure = {"claim_token": claimed["claim_token"], "reason": "broken", "retryable": False}
+    await asyncio.to_thread(client.post, f"/scopes/shop/messages/{first['id']}/fail", failure)
+    (dead,) = await run("dlq", "ls", "shop")
+    assert dead["origin"]["queue"] == "orders"
+    assert "broken" in await asyncio.to_thread(shell, "dlq", "ls", "shop")
+    assert any(one["slug"] == "_dead_letter" for one in (await run("status"))["queues"])
+    await run("dlq", "redrive", "shop")
+    await eventually(lambda: _depth(run, 1))
+
+    await run("queue", "set-state", "shop", "orders", "pause")
+    assert await run("queue", "ls", "shop")
+    assert "SCAIQUEUE_QUEUE_PAUSED" in await asyncio.to_thread(
+        lambda: shell("msg", "publish", "shop", "orders", "1", "--type", "order", status=1)
+    )
+    assert "not JSON" in await asyncio.to_thread(
+        lambda: shell("msg", "publish", "shop", "orders", "word", "--type", "order", status=1)
+    )
+
+    names = {one["name"] for one in await run("agent", "ls")}
+    assert "expiry_enforcer" in names
+    await run("agent", "run", "expiry_enforcer")
+
+
+async def _depth(run: Callable[..., Awaitable[Any]], expected: int) -> bool:
+    return bool((await run("queue", "show", "shop", "orders"))["depth_pending"] == expected)
 
 
 def _queues(shell: Shell) -> list[str]:
