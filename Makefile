@@ -8,7 +8,7 @@ export PATH := $(BIN):$(PATH)
 JOBS ?= 2
 LUA := $(wildcard lua/*.lua lua/include/*.lua)
 
-.PHONY: help run test tests lint format generate servers clean
+.PHONY: help run demo test tests lint format generate servers clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -23,6 +23,9 @@ help:  ## this list
 
 run: .venv/.installed  ## everything on the embedded default; Ctrl-C ends it (ARGS="--port 9000" for options)
 	@exec scaiqueue dev $(ARGS)
+
+demo: .venv/.installed  ## real webhooks through the whole queue, one consumer killed, every row checked (ARGS="--help")
+	@python -m loadtest.demo $(ARGS)
 
 servers:  ## install the servers and linters that the tests need, through the system's package manager
 	@tools/servers.sh
