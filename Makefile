@@ -47,8 +47,9 @@ format: .venv/.developer  ## format Python and Lua in place
 	@ruff format .
 	@node tools/lua/format.mjs $(LUA)
 
-generate: .venv/.developer  ## the binding and the reference page, from the scripts' contracts
+generate: .venv/.developer  ## binding, reference page and state diagram, from contracts and the transition table
 	@python -m scaiqueue.scripts.generate
+	@python -m tests.scripts.transitions
 	@ruff format --quiet scaiqueue/scripts/binding.py
 
 clean:  ## remove what was installed and built; the data folder stays

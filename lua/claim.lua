@@ -31,7 +31,7 @@ claim: lease the next messages of one or more queues. What is overdue in them re
 -- @include may_claim
 -- @include pick
 -- @include lease
--- @include replay_claim
+-- @include read_requests
 -- @include hand_out
 -- @include write_leases
 local MAX_MESSAGES, MAX_BYTES, SETTLE = 1000, 8388608, 100
@@ -50,14 +50,7 @@ for _, slug in ipairs(QUEUES) do
   end
 end
 
-local wanted, requests = 0, {}
-for at = FIRST, #ARGV, STRIDE do
-  local key = tonumber(ARGV[at + A_CLAIM]) or 0
-  local held = key > 0 and replay_claim(KEYS[ITEM_KEYS + key]) or nil
-  local want = held and 0 or tonumber(ARGV[at + A_WANT])
-  requests[#requests + 1] = { at = at, key = key, held = held, want = want, leases = held or {} }
-  wanted = wanted + want
-end
+local requests, wanted = read_requests()
 for _, q in ipairs(open) do
   open_window(q, math.max(1, math.floor(math.min(wanted, MAX_MESSAGES) / #open)))
 end
@@ -65,8 +58,11 @@ end
 local leased, bytes, bounded = {}, 0, settled >= SETTLE
 for _, r in ipairs(requests) do
   local visibility_ms = tonumber(ARGV[r.at + A_VISIBILITY_MS])
-  local q = r.want > 0 and pick(open, A_STRATEGY)
-  while q and #r.leases < r.want do
+  while #r.leases < r.want do
+    local q = pick(open, A_STRATEGY)
+    if not q then
+      break
+    end
     bytes = bytes + q.records[q.at][R_SIZE]
     if #leased > 0 and (bytes > MAX_BYTES or #leased == MAX_MESSAGES) then
       bounded = true
@@ -74,7 +70,6 @@ for _, r in ipairs(requests) do
     end
     local c = lease(q, ARGV[r.at + A_HOLDER], visibility_ms)
     leased[#leased + 1], r.leases[#r.leases + 1] = c, c
-    q = pick(open, A_STRATEGY)
   end
 end
 for _, q in ipairs(open) do
@@ -90,5 +85,6 @@ for i, r in ipairs(requests) do
     word = "MORE"
   end
   replies[i] = #open == 0 and not r.held and refusal or { word, unpack(messages) }
+  replies[i] = replies[r.same] or replies[i]
 end
 return { { "OK", entry }, unpack(replies) }

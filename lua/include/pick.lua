@@ -6,7 +6,9 @@ local function pick(open, strategy)
     local id, record = head(q)
     if id then
       local key = place
-      if strategy == "oldest" then
+      if strategy == "ordered" then
+        return q
+      elseif strategy == "oldest" then
         key = record[R_SEQ]
       elseif strategy == "fair" then
         key = q.taken * #open + (place + time[2]) % #open

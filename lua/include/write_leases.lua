@@ -15,13 +15,13 @@ local function write_leases(leased, requests)
     end
   end
   for _, r in ipairs(requests) do
-    if r.key > 0 and not r.held and #r.leases > 0 then
-      local given = {}
+    if r.key and not r.held and #r.leases > 0 then
+      local given, last = {}, 0
       for i, c in ipairs(r.leases) do
         given[2 * i - 1], given[2 * i] = c.id, c.record[R_TOKEN]
+        last = math.max(last, c.record[R_DUE])
       end
-      local last = r.leases[#r.leases].record[R_DUE]
-      redis.call("SET", KEYS[ITEM_KEYS + r.key], cmsgpack.pack(given), "PX", math.max(1, last - now))
+      redis.call("SET", r.key, cmsgpack.pack(given), "PX", math.max(1, last - now))
     end
   end
   return entry
