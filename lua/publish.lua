@@ -64,7 +64,7 @@ for at = FIRST, #ARGV, STRIDE do
     reply = { "BACKLOG" }
   end
   if not reply then
-    local admitted, target = make_room(q)
+    local admitted, target = make_room(q, ARGV[at + A_REVIEW_MS] == "")
     if admitted then
       accepted[#accepted + 1] = { id = id, at = at, q = q, target = target, place = #replies + 1 }
       known[id] = id
