@@ -16,7 +16,7 @@ messages come back as pending, with the attempt counted. Called by recovery alon
 @reply OK it is in the index, or gone from it if it is terminal
 @reply KEPT the index holds this version or a newer one
 @complexity O(items * log queue)
-@journal restored, for those that were claimed
+@journal restored, for those that were claimed, or cancelled where that was requested
 @since 0.1.0
 ]]
 -- @arguments
@@ -27,6 +27,8 @@ if epoch == "" or redis.call("EXISTS", EPOCH_KEY) == 1 then
 end
 -- @include items
 -- @include commit
+-- @include is_record
+-- @include void_lease
 -- @include write_restored
 local ids, known = items()
 local replies, envelopes, overlays, results, gone = {}, {}, {}, {}, {}
@@ -44,7 +46,7 @@ end
 local decoded = {}
 for i = 1, #ids do
   local ok, record = pcall(cmsgpack.unpack, ARGV[FIRST + (i - 1) * STRIDE + A_RECORD])
-  if not ok or type(record) ~= "table" or type(record[R_ORIGIN]) ~= "table" then
+  if not ok or not is_record(record) then
     return bad("record", "is not a state record")
   end
   decoded[i] = record
@@ -58,12 +60,11 @@ for i, id in ipairs(ids) do
     local c = change(id, record)
     c.keeps_version = true
     if before and SETS[before[R_STATE]] then
-      c.from, c.from_set = queue(before[R_QUEUE]), SETS[before[R_STATE]]
+      c.from, c.from_set, c.expires = queue(before[R_QUEUE]), SETS[before[R_STATE]], before[R_EXPIRES]
     end
     if record[R_STATE] == S_CLAIMED then
-      record[R_HOLDER], c.keeps_version = "", false
-      enter(c, q, now)
-      event(c, "restored", "")
+      c.keeps_version = false
+      void_lease(c, q)
     elseif record[R_STATE] == S_PENDING then
       c.to, c.to_set, c.score = q, "pending", score(q, record)
     elseif SETS[record[R_STATE]] then

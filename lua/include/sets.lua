@@ -19,7 +19,7 @@ end
 local function leave(c)
   local list = listed(removals, c.from[c.from_set])
   list[#list + 1] = c.id
-  if c.from_set ~= "claimed" and c.record[R_EXPIRES] > 0 then
+  if c.from_set ~= "claimed" and (c.expires or c.record[R_EXPIRES]) > 0 then
     list = listed(removals, c.from.expiry)
     list[#list + 1] = c.id
   end
