@@ -11,7 +11,7 @@ _ROOTS = {
     "scope": ("^(sq:{%d+}:[^:]+:[^:]+):meta$", "SHARD_ROOT"),
     "stream": ("^(sq:{%d+}:[^:]+:[^:]+:stream:[0-9a-f-]+):meta$", "SCOPE_ROOT"),
 }
-UUID = "^[0-9a-f]+%-[0-9a-f]+%-[0-9a-f]+%-[0-9a-f]+%-[0-9a-f]+$"
+UUID = "^" + "%-".join("[0-9a-f]" * digits for digits in (8, 4, 4, 4, 12)) + "$"
 
 
 def argument_checks(contract: Contract) -> str:
@@ -81,14 +81,16 @@ def _queues(contract: Contract) -> list[str]:
         return [f"local ITEM_KEYS = {before}"] if contract.group("item") else []
     count = "tonumber(A_QUEUES)" if group.repeated else "1"
     total = f"{before} + {len(group.names)} * QUEUE_COUNT"
+    wrong = [f'KEYS[at + {i}] ~= root .. "{name}"' for i, name in enumerate(group.names)]
     return [
         f"local QUEUE_COUNT = {count}",
         f"local ITEM_KEYS = {total}",
         "local QUEUES = {}",
         "for i = 1, QUEUE_COUNT do",
-        f"  local key = KEYS[{before + 1} + (i - 1) * {len(group.names)}]",
-        '  local slug = key and key:match(":q:([a-z0-9_][a-z0-9_-]*):meta$")',
-        '  if not slug or #slug > 63 or key ~= SCOPE_ROOT .. ":q:" .. slug .. ":meta" then',
+        f"  local at = {before + 1} + (i - 1) * {len(group.names)}",
+        '  local slug = (KEYS[at] or ""):match(":q:([a-z0-9_][a-z0-9_-]*):meta$") or ""',
+        '  local root = SCOPE_ROOT .. ":q:" .. slug .. ":"',
+        f"  if #slug < 1 or #slug > 63 or {' or '.join(wrong)} then",
         f'    return bad("KEYS", "queue: {" ".join(group.names)}")',
         "  end",
         "  QUEUES[i] = slug",
@@ -103,11 +105,13 @@ def _queues(contract: Contract) -> list[str]:
 def _item_keys(group: KeyGroup | None) -> list[str]:
     if group is None:
         return []
-    prefix = f'SCOPE_ROOT .. ":{group.names[0]}:"'
+    name = group.names[0]
     return [
         "for i = ITEM_KEYS + 1, #KEYS do",
-        f"  if KEYS[i]:sub(1, #SCOPE_ROOT + {len(group.names[0]) + 2}) ~= {prefix} then",
-        f'    return bad("KEYS", "item: {group.names[0]}")',
+        f'  local rest = KEYS[i]:sub(1, #SCOPE_ROOT + {len(name) + 2}) == SCOPE_ROOT .. ":{name}:"',
+        f'    and KEYS[i]:sub(#SCOPE_ROOT + {len(name) + 3}) or ""',
+        '  if #rest < 64 or not rest:find("^[a-z0-9_:-]*$") or not rest:sub(-64):find("^[0-9a-f]+$") then',
+        f'    return bad("KEYS", "item: {name}, ending in a hash")',
         "  end",
         "end",
     ]
@@ -152,7 +156,7 @@ def _wrong(argument: Argument, v: str) -> tuple[str, str]:
     """A Lua expression that is true for a wrong value, and what is expected instead."""
     match argument.kind, argument.limits:
         case "uuid", _:
-            return f'#{v} ~= 36 or not {v}:find("{UUID}")', "a UUID in lower case"
+            return f'not {v}:find("{UUID}")', "a UUID in lower case"
         case "int", (low, high):
             test = f'not {v}:find("^%d+$") or tonumber({v}) < {low} or tonumber({v}) > {high}'
             return test, f"an integer from {low} to {high}"
