@@ -12,6 +12,7 @@ from litestar.plugins.prometheus import PrometheusConfig
 from scaiqueue.api import failures
 from scaiqueue.api.logs import configure_logs
 from scaiqueue.api.routes import ENDPOINTS
+from scaiqueue.api.routes.docs import docs_routes
 from scaiqueue.api.routes.health import public_routes
 from scaiqueue.api.stopping import on_stop_signal
 from scaiqueue.api.tracking import before_send
@@ -50,6 +51,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         route_handlers=[
             *(endpoint.route(available) for endpoint in ENDPOINTS),
             *public_routes(available),
+            *docs_routes(),
         ],
         lifespan=[running],
         middleware=[metrics.middleware],

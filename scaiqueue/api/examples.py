@@ -1,0 +1,45 @@
+"""Examples for the documentation: what a first call may look like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+EXAMPLES: dict[str, Any] = {
+    "CreateScope": {"slug": "orders", "display_name": "Orders"},
+    "ChangeScope": {"display_name": "Orders of the shop"},
+    "CreateQueue": {
+        "slug": "tasks",
+        "display_name": "Tasks",
+        "consumer_mode": "competing",
+        "ordering": "priority",
+        "max_depth": 100000,
+        "backoff": {"strategy": "exponential", "base_s": 1, "factor": 2, "max_s": 300, "jitter": "full"},
+    },
+    "ChangeQueue": {"max_depth": 0, "visibility_timeout_s": 60},
+    "Publish": {
+        "type": "task.run",
+        "body": {"order_id": "ord_12345"},
+        "priority": {"tier": "normal", "score": 500},
+        "labels": {"region": "eu"},
+        "idempotency_key": "ord_12345",
+    },
+    "PublishBatch": {"messages": [{"type": "task.run", "body": 1}, {"type": "task.run", "body": 2}]},
+    "Claim": {"batch_size": 10, "visibility_timeout_s": 60, "wait_s": 20, "consumer_id": "worker-1"},
+    "ClaimMany": {"queues": ["urgent", "tasks"], "strategy": "ordered", "batch_size": 10},
+    "Complete": {"claim_token": "1.42", "response": {"shipped": True}},
+    "Fail": {"claim_token": "1.42", "reason": "the shop is closed", "retry_after_s": 60},
+    "Release": {"claim_token": "1.42"},
+    "Extend": {"claim_token": "1.42", "visibility_timeout_s": 60},
+    "CompleteBatch": {
+        "items": [{"id": "01939d2e-6f0c-7d52-b8c6-7a2f6c1f0a11", "claim_token": "1.42"}],
+        "claim": {"queue": "tasks", "batch_size": 10},
+    },
+    "FailBatch": {
+        "items": [{"id": "01939d2e-6f0c-7d52-b8c6-7a2f6c1f0a11", "claim_token": "1.42", "reason": "closed"}]
+    },
+    "ReleaseBatch": {"items": [{"id": "01939d2e-6f0c-7d52-b8c6-7a2f6c1f0a11", "claim_token": "1.42"}]},
+    "ExtendBatch": {"items": [{"id": "01939d2e-6f0c-7d52-b8c6-7a2f6c1f0a11", "claim_token": "1.42"}]},
+    "Redrive": {"filter": {"type": "task.run"}, "rate": 100, "dry_run": True},
+    "CreateKey": {"name": "shop", "permissions": ["scaiqueue:publish"], "scopes": ["orders"]},
+    "Rotate": {"overlap_s": 3600},
+}
