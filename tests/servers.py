@@ -20,7 +20,7 @@ import redis as redis_client
 from scaiqueue.embedded.children import die_with_parent
 from scaiqueue.embedded.valkey import valkey_binary
 
-START_SECONDS = 30.0
+START_SECONDS = 90.0
 
 
 class ServerError(RuntimeError):

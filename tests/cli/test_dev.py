@@ -139,7 +139,8 @@ async def test_an_operator_s_day(tmp_path: Path, started: list[Dev]) -> None:
     await eventually(lambda: _depth(run, 1))
 
     await run("queue", "set-state", "shop", "orders", "pause")
-    assert await run("queue", "ls", "shop")
+    states = {one["slug"]: one["state"] for one in await run("queue", "ls", "shop")}
+    assert states["orders"] == "paused"
     assert "SCAIQUEUE_QUEUE_PAUSED" in await asyncio.to_thread(
         lambda: shell("msg", "publish", "shop", "orders", "1", "--type", "order", status=1)
     )

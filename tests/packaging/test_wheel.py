@@ -15,11 +15,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def _build(source: Path, out: Path) -> Path:
-    subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--outdir", str(out), str(source)],
-        check=True,
-        capture_output=True,
-    )
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(source)]
+    subprocess.run(command, check=True, capture_output=True)
     (wheel,) = out.glob("*.whl")
     return wheel
 
