@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,12 +14,18 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils import uuid7
 
 from scaiqueue.keys import DEAD_LETTER, ScopeKeys, Shard
+from scaiqueue.moments import now_ms
+from scaiqueue.persister.service import Persister
+from scaiqueue.queueing.configuration import system_queue_settings
 from scaiqueue.records import Version
-from scaiqueue.rows import positions, tables
+from scaiqueue.recovery.service import Limits, Recovery
+from scaiqueue.rows import positions, scopes, tables
 from scaiqueue.rows.engine import open_engine, reading
 from scaiqueue.rows.migrate import upgrade
+from scaiqueue.rows.queues import QueueRow, QueueSettings, encode_settings
+from scaiqueue.rows.scopes import ScopeRow
 from scaiqueue.scripts import binding
-from scaiqueue.scripts.binding import ClaimItem, CompleteItem, ConfigureItem, PublishItem
+from scaiqueue.scripts.binding import ClaimItem, CompleteItem, PublishItem
 from scaiqueue.scripts.runner import ScriptRunner
 
 SCOPE_ID = "0191d2f0-0000-7000-8000-000000000001"
@@ -34,47 +39,70 @@ class Stack:
     scope_id: str = SCOPE_ID
     shard_number: int = 1
     runner: ScriptRunner = field(init=False)
+    recovery: Recovery = field(init=False)
 
     def __post_init__(self) -> None:
         self.runner = ScriptRunner(self.redis)
+        limits = Limits(backlog_limit=200_000, max_body=262_144)
+        self.recovery = Recovery(self.redis, self.runner, self.engine, shards=self.shards, limits=limits)
+        self.runner.may_reload = self.recovery.may_reload
+
+    def persister(self) -> Persister:
+        return Persister(
+            self.redis, self.runner, self.engine, shards=self.shards, recover=self.recovery.prepare
+        )
 
     @property
     def scope(self) -> ScopeKeys:
         return ScopeKeys(Shard(self.shard_number), "default", self.scope_id)
 
     async def prepare(self) -> None:
-        """Epoch 1 on every shard, and the scope with the queues `orders` and `_dead_letter`."""
-        now = int(time.time() * 1000)
-        async with self.engine.begin() as conn:
-            for number in range(self.shards):
-                await positions.create(conn, number, Version(1, -1), now)
-        for number in range(self.shards):
-            await self.redis.set(Shard(number).epoch, 1)
-        await self.runner.load()
-        await self.configure()
-
-    async def configure(self) -> None:
-        await binding.configure(self.runner, self.scope, [], 1, [ConfigureItem("state", "active")])
-        for slug in ("orders", DEAD_LETTER):
-            items = [ConfigureItem("state", "active"), ConfigureItem("ordering", "fifo")]
-            await binding.configure(self.runner, self.scope, [self.scope.queue(slug)], 1, items)
+        """Epoch 1, and rows of a scope with queues `orders`, `urgent` (by priority) and `_dead_letter`."""
+        now = now_ms()
+        scope = ScopeRow(
+            id=self.scope_id, tenant_id="default", slug="shop", shard=self.shard_number, display_name="Shop",
+            description="", durability="", state="active", version=1, created_at=now, updated_at=now,
+        )  # fmt: skip
+        settings = {
+            "orders": QueueSettings(),
+            "urgent": QueueSettings(ordering="priority"),
+            DEAD_LETTER: system_queue_settings(DEAD_LETTER, 30),
+        }
+        queues = [
+            QueueRow(
+                id=str(uuid7()), tenant_id="default", scope_id=self.scope_id, slug=slug, display_name=slug,
+                description="", state="active", settings=encode_settings(of), version=1, created_at=now,
+                updated_at=now,
+            )
+            for slug, of in settings.items()
+        ]  # fmt: skip
+        await scopes.create(self.engine, scope, queues)
+        await self.recovery.prepare()
 
     async def publish(
-        self, count: int = 1, *, queue: str = "orders", body: bytes = b'{"n":1}', key: str = "", **header: Any
+        self,
+        count: int = 1,
+        *,
+        queue: str = "orders",
+        body: bytes = b'{"n":1}',
+        key: str = "",
+        rank: int = 2500,
+        delay_ms: int = 0,
+        expect: str = "OK",
+        **header: Any,
     ) -> tuple[list[str], Version]:
         """Publish `count` messages in one call; answers their ids and the journal entry."""
         head = {"type": "order.created", **header} | ({"idempotency_key": key} if key else {})
         idem_keys = [self.scope.idempotency(queue, key)] if key else []
-        extra: dict[str, Any] = {"idem": 1, "digest": "d" * 64, "idem_ms": 60_000} if key else {}
+        extra: dict[str, Any] = {"rank": rank, "delay_ms": delay_ms}
+        extra |= {"idem": 1, "digest": "d" * 64, "idem_ms": 60_000} if key else {}
         items = [
             PublishItem(str(uuid7()), 1, "tester", msgspec.json.encode(head), body, **extra)
             for _ in range(count)
         ]
         reply = await binding.publish(self.runner, self.scope, [self.scope.queue(queue)], idem_keys, items)
-        words = [item[0] for item in reply.items]
-        assert set(words) <= {"OK", "DUPLICATE"}, reply
-        assert reply.entry is not None
-        return [item[1].decode() for item in reply.items], reply.entry
+        assert {item[0] for item in reply.items} == {expect}, reply
+        return [item[1].decode() for item in reply.items], reply.entry or Version(0, -1)
 
     async def claim(self, want: int = 1, *, queue: str = "orders", holder: str = "worker") -> list[list[Any]]:
         """Messages as the script gives them: id, token, lease end, record, envelope, overlay, outcome."""

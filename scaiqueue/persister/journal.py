@@ -67,7 +67,7 @@ def follows(last: Version, found: Version) -> bool:
     return found == (last.epoch, last.n + 1) or (found.epoch > last.epoch and found.n == 0)
 
 
-def _decode_any(raw: RawEntry) -> Entry:
+def decode_any(raw: RawEntry) -> Entry:
     """An entry that no script writes still has its place: without events, so that the rest goes on."""
     try:
         return decode(raw)
@@ -79,7 +79,7 @@ def _decode_any(raw: RawEntry) -> Entry:
 def in_order(last: Version, raws: Iterable[RawEntry]) -> Iterator[Entry]:
     """Decode entries that must follow `last` without a gap; raises JournalGap at the first that does not."""
     for raw in raws:
-        entry = _decode_any(raw)
+        entry = decode_any(raw)
         if not follows(last, entry.version):
             raise JournalGap(last, entry.version)
         last = entry.version
@@ -88,4 +88,6 @@ def in_order(last: Version, raws: Iterable[RawEntry]) -> Iterator[Entry]:
 
 def after(version: Version) -> str:
     """The stream id behind which reading goes on; n = -1 means before the first entry of the epoch."""
-    return str(version) if version.n >= 0 else f"{version.epoch - 1}-{2**64 - 1}"
+    if version.n >= 0:
+        return str(version)
+    return f"{version.epoch - 1}-{2**64 - 1}" if version.epoch > 0 else "0-0"

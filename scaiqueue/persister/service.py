@@ -17,6 +17,7 @@ from scaiqueue.keys import Shard
 from scaiqueue.persister.journal import JournalGap, RawEntry
 from scaiqueue.persister.ownership import RENEW_SECONDS, Leases
 from scaiqueue.persister.shard import Lost, ShardJournal, load_position
+from scaiqueue.persister.tasks import cancel_all, happens_within
 from scaiqueue.persister.transaction import PositionMoved, Writer
 from scaiqueue.persister.watermarks import Watermarks
 from scaiqueue.records import Version
@@ -80,9 +81,7 @@ class Persister:
         with contextlib.suppress(TimeoutError, RedisError, OSError):
             async with asyncio.timeout(STOP_SECONDS):
                 await self._drain()
-        for task in self._loops:
-            task.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
+        await cancel_all(self._loops)
         for number in list(self._journals):
             await self._drop(number)
         with contextlib.suppress(TimeoutError, RedisError, OSError):
@@ -100,8 +99,7 @@ class Persister:
             open_journals = [j for j in self._journals.values() if not j.full and j.failure is None]
             if not open_journals:
                 self._changed.clear()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), PAUSE_SECONDS)
+                await happens_within(self._changed, PAUSE_SECONDS)
                 continue
             block = BLOCK_MS if len(open_journals) == len(self._journals) else BLOCK_WHEN_FULL_MS
             try:
@@ -135,8 +133,7 @@ class Persister:
     async def _own(self) -> None:
         """Keeps the leases, starts and ends shards accordingly, and calls recovery where it is needed."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._troubled.wait(), RENEW_SECONDS)
+            await happens_within(self._troubled, RENEW_SECONDS)
             await asyncio.sleep(TROUBLE_SECONDS if self._troubled.is_set() else 0)
             self._troubled.clear()
             try:
@@ -186,11 +183,11 @@ class Persister:
         run = self._runs.pop(number, None)
         journal = self._journals.pop(number, None)
         if run is not None:
-            run.cancel()
-            (outcome,) = await asyncio.gather(run, return_exceptions=True)
+            await cancel_all([run])
+            outcome = None if run.cancelled() else run.exception()
             if isinstance(outcome, PositionMoved):
                 log.info("position_moved", shard=number)
-            elif isinstance(outcome, Exception):
+            elif outcome is not None:
                 log.error("shard_stopped", shard=number, error=str(outcome))
         if journal is not None:
             journal.close()

@@ -17,7 +17,7 @@ from scaiqueue.keys import ScopeKeys, Shard
 from scaiqueue.persister import metrics
 from scaiqueue.persister.batch import Batch, Rows, gather
 from scaiqueue.persister.collect import envelope_bytes, load_parts, load_records, make_rows
-from scaiqueue.persister.journal import Entry, JournalGap, RawEntry, after, in_order
+from scaiqueue.persister.journal import Entry, JournalGap, RawEntry, after, decode_any, in_order
 from scaiqueue.persister.transaction import PositionMoved, Writer
 from scaiqueue.records import Version
 from scaiqueue.rows import positions
@@ -95,6 +95,11 @@ class ShardJournal:
         return self._inbox_events >= INBOX_EVENTS
 
     @property
+    def empty(self) -> bool:
+        """Nothing is left to commit of what was fed."""
+        return not self._inbox
+
+    @property
     def cursor_id(self) -> str:
         return after(self.cursor)
 
@@ -133,7 +138,15 @@ class ShardJournal:
             raise Lost(f"shard {self.shard.number}: the journal ends at {last}, the rows at {self.position}")
 
     async def commit_next(self) -> None:
-        """One batch of the inbox, retried until the row store takes it."""
+        """One batch of the inbox, and what follows from its commit."""
+        rows = await self.carry_next()
+        for scope, ids in rows.forget.items():
+            self._to_forget.setdefault(scope, []).extend(ids)
+        self._trims.append((time.monotonic(), self.position))
+        await self._retried(self._tidy)
+
+    async def carry_next(self) -> Rows:
+        """One batch of the inbox into the rows, retried until the row store takes it."""
         started = time.perf_counter()
         batch, rows = await self._retried(self._next_batch)
         await self._retried(lambda: self.writer.commit(batch, rows, self.position))
@@ -145,10 +158,7 @@ class ShardJournal:
         self.position, self.published = batch.end, batch.published
         self._scope = next((scope.keys for scope in batch.scopes.values()), self._scope)
         await self.committed(self.shard.number, self.position)
-        for scope, ids in rows.forget.items():
-            self._to_forget.setdefault(scope, []).extend(ids)
-        self._trims.append((time.monotonic(), batch.end))
-        await self._retried(self._tidy)
+        return rows
 
     async def _next_batch(self) -> tuple[Batch, Rows]:
         """The longest head of the inbox that is within the bounds of a batch."""
@@ -194,9 +204,7 @@ class ShardJournal:
         end = self.position
         raws: Any = await self.redis.xrange(self.shard.journal, max=str(Version(end.epoch, max(end.n, 0))))
         for start in range(0, len(raws), 100):
-            head = Version.parse(raws[start][0])
-            before = Version(head.epoch, head.n - 1)
-            entries = [e for e in in_order(before, raws[start : start + 100]) if e.version <= end]
+            entries = [e for e in map(decode_any, raws[start : start + 100]) if e.version <= end]
             if not entries:
                 continue
             batch = gather(self.shard.number, entries, self.published)

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from scaiqueue.keys import Shard
+from scaiqueue.persister.tasks import cancel_all, happens_within
 from scaiqueue.records import Version
 from scaiqueue.rows import positions
 from scaiqueue.rows.engine import reading
@@ -64,15 +65,12 @@ class Watermarks:
     async def start(self) -> None:
         """Returns once the subscription is there and the positions are known."""
         self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._tick())]
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._subscribed.wait(), LISTEN_SECONDS)
+        await happens_within(self._subscribed, LISTEN_SECONDS)
         await self._read_positions(self._shards)
 
     async def stop(self) -> None:
         """Answers all waiters False."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel_all(self._tasks)
         self._tasks = []
         for marks in self._shards.values():
             self._settle(marks, lambda _waiter: False)

@@ -24,7 +24,7 @@ async def stack(redis: Redis, database_url: str) -> AsyncIterator[Stack]:
 
 @pytest.fixture
 async def persister(stack: Stack) -> AsyncIterator[Persister]:
-    persister = Persister(stack.redis, stack.runner, stack.engine, shards=stack.shards)
+    persister = stack.persister()
     await persister.start()
     yield persister
     await persister.stop()
@@ -82,7 +82,7 @@ async def test_entries_that_wait_are_one_batch(stack: Stack) -> None:
     """Journal first, persister after: the whole life costs one row, and one event row per entry."""
     await stack.publish(300)
     done = await stack.complete(await stack.claim(300))
-    persister = Persister(stack.redis, stack.runner, stack.engine, shards=stack.shards)
+    persister = stack.persister()
     await persister.start()
     await committed(persister, done)
     await persister.stop()
@@ -98,7 +98,7 @@ async def test_entries_that_wait_are_one_batch(stack: Stack) -> None:
 
 
 async def test_stop_commits_what_the_journal_holds(stack: Stack) -> None:
-    persister = Persister(stack.redis, stack.runner, stack.engine, shards=stack.shards)
+    persister = stack.persister()
     await persister.start()
     entries = [(await stack.publish(10))[1] for _ in range(20)]
     await persister.stop()
@@ -118,8 +118,8 @@ async def test_idempotency_keys_are_kept_with_their_end(stack: Stack, persister:
 
 
 async def test_two_processes_share_the_shards_and_take_over(stack: Stack) -> None:
-    first = Persister(stack.redis, stack.runner, stack.engine, shards=stack.shards)
-    second = Persister(stack.redis, stack.runner, stack.engine, shards=stack.shards)
+    first = stack.persister()
+    second = stack.persister()
     await first.start()
     await second.start()
     await eventually(lambda: len(first.owned) == len(second.owned) == 1)
@@ -136,10 +136,10 @@ async def test_two_processes_share_the_shards_and_take_over(stack: Stack) -> Non
 
 async def test_two_owners_at_once_do_no_harm(stack: Stack) -> None:
     """Each believes that it alone owns the shards; the position lets one of them through at a time."""
-    first = Persister(stack.redis, stack.runner, stack.engine, shards=stack.shards)
+    first = stack.persister()
     await first.start()
     await stack.redis.delete(Shard(0).owner, Shard(1).owner)
-    second = Persister(stack.redis, stack.runner, stack.engine, shards=stack.shards)
+    second = stack.persister()
     await second.start()
     ids: list[str] = []
     for _ in range(30):

@@ -1,0 +1,162 @@
+"""Makes the index whole again after every restart of Redis, lossy or not, and lets nobody in before."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.lock import Lock
+from redis.exceptions import LockError, RedisError
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from scaiqueue.keys import Shard
+from scaiqueue.moments import now_ms
+from scaiqueue.persister.shard import journal_end
+from scaiqueue.persister.tasks import cancel_all, happens_within
+from scaiqueue.persister.transaction import Writer
+from scaiqueue.records import Version
+from scaiqueue.recovery.fence import LOCK_SECONDS, RUN_ID, disagreeing, look, recovery_lock
+from scaiqueue.recovery.rebuild import Rebuild
+from scaiqueue.recovery.remainder import carry_remainder, position_of
+from scaiqueue.rows import positions
+from scaiqueue.rows.installation import ensure_shards
+from scaiqueue.scripts.runner import ScriptRunner
+
+log = structlog.get_logger("scaiqueue.recovery")
+
+WATCH_SECONDS = 1.0
+RACES = 5
+
+
+class Limits(NamedTuple):
+    """What the scripts obey of the settings, for every shard."""
+
+    backlog_limit: int
+    max_body: int
+
+
+class Recovery:
+    """One for each API process. `prepare` at its start; `start` then watches for restarts of the server.
+
+    The runner must ask `may_reload` before it heals a NOSCRIPT: an empty script cache is the fence.
+    """
+
+    def __init__(
+        self, redis: Redis, runner: ScriptRunner, engine: AsyncEngine, *, shards: int, limits: Limits
+    ) -> None:
+        self.redis = redis
+        self.runner = runner
+        self.engine = engine
+        self.shards = range(shards)
+        self.limits = limits
+        self._writer = Writer(engine, redis)
+        self._one_at_a_time = asyncio.Lock()
+        self._asked = asyncio.Event()
+        self._watching: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Look once a second, and at once when a script is missing."""
+        self._watching = asyncio.create_task(self._watch())
+
+    async def stop(self) -> None:
+        if self._watching is not None:
+            await cancel_all([self._watching])
+
+    async def may_reload(self) -> bool:
+        """True where only the scripts are gone, as after SCRIPT FLUSH. Else recovery is on its way."""
+        if not (await look(self.redis, self.shards)).fenced:
+            return True
+        self._asked.set()
+        return False
+
+    async def prepare(self) -> list[int]:
+        """Recover every shard that needs it; answers which. Raises SettingsError for a wrong shard count.
+
+        Safe at any time and in any number of processes: a whole shard is left alone.
+        """
+        async with self._one_at_a_time:
+            await ensure_shards(self.engine, len(self.shards))
+            for _ in range(RACES):
+                try:
+                    return await self._prepare()
+                except (RecoveryRace, LockError) as error:
+                    log.warning("recovery_raced", error=str(error))
+            return await self._prepare()
+
+    async def _prepare(self) -> list[int]:
+        async with recovery_lock(self.redis) as lock:
+            health = await look(self.redis, self.shards)
+            wrong = await disagreeing(self.redis, self.engine, self.shards)
+            sick = sorted({*health.fenced, *wrong})
+            if sick:
+                # Before any script is loaded: what is loaded must find no epoch of another time.
+                await self.redis.delete(*(Shard(number).epoch for number in sick))
+            await self.runner.load()
+            for number in sick:
+                await self._recover(Shard(number), health.run_id, lock)
+            await self._apply_limits(self.shards)
+
+        return sick
+
+    async def _recover(self, shard: Shard, run_id: str, lock: Lock) -> None:
+        async def keep_lock() -> None:
+            await lock.extend(LOCK_SECONDS, replace_ttl=True)
+
+        position = await carry_remainder(self.runner, self._writer, shard)
+        await keep_lock()
+        end = await journal_end(self.redis, shard)
+        lost_all = end.epoch == 0
+        epoch = max(position.version.epoch, end.epoch) + 1
+        async with self.engine.begin() as conn:
+            raised = await positions.advance(
+                conn, shard.number, position.version, Version(epoch, -1), position.published, now_ms()
+            )
+        if not raised:
+            raise RecoveryRace(f"shard {shard.number} is being recovered by another process")
+        await self.redis.hset(
+            shard.limits, mapping={"published": position.published, "persisted": position.published}
+        )
+        rebuild = Rebuild(self.runner, self.engine, shard, epoch, keep_lock)
+        restored = await rebuild.run(end, lost_all=lost_all)
+        if (await position_of(self.engine, shard.number)).version.epoch != epoch:
+            raise RecoveryRace(f"shard {shard.number} was recovered by another process")
+        async with self.redis.pipeline(transaction=True) as pipe:
+            pipe.hset(shard.limits, RUN_ID, run_id)
+            pipe.set(shard.epoch, epoch)
+            pipe.publish(shard.committed_channel, str(Version(epoch, -1)))
+            await pipe.execute()
+        log.info(
+            "shard_recovered", shard=shard.number, epoch=epoch, restored=restored, lost_all=lost_all,
+            journal_end=str(end), position=str(position.version),
+        )  # fmt: skip
+
+    async def _apply_limits(self, shards: Sequence[int]) -> None:
+        async with self.redis.pipeline(transaction=False) as pipe:
+            for number in shards:
+                pipe.hset(
+                    Shard(number).limits,
+                    mapping={
+                        "backlog_limit": self.limits.backlog_limit,
+                        "max_body": self.limits.max_body,
+                    },
+                )
+            await pipe.execute()
+
+    async def _watch(self) -> None:
+        while True:
+            await happens_within(self._asked, WATCH_SECONDS)
+            self._asked.clear()
+            try:
+                if (await look(self.redis, self.shards)).fenced:
+                    await self.prepare()
+            except (RedisError, OSError, SQLAlchemyError, RecoveryRace) as error:
+                log.warning("recovery_not_yet", error=str(error)[:500])
+                await asyncio.sleep(WATCH_SECONDS)
+
+
+class RecoveryRace(RuntimeError):
+    """Another process raised the epoch first: look again."""
