@@ -15,7 +15,6 @@ from sqlalchemy import literal, select
 from uuid_utils import uuid7
 
 from scaiqueue.api.permissions import ALL_PERMISSIONS
-from scaiqueue.keys import Shard
 from scaiqueue.moments import now_ms
 from scaiqueue.persister.service import Persister
 from scaiqueue.queueing.administration import Administration
@@ -30,8 +29,8 @@ from scaiqueue.queueing.removal import Purger, Removal
 from scaiqueue.queueing.settle import Settlement
 from scaiqueue.queueing.signals import Signals
 from scaiqueue.queueing.waiting import WaitingRoom
-from scaiqueue.records import Version
-from scaiqueue.rows import api_keys, positions
+from scaiqueue.recovery.service import Limits, Recovery
+from scaiqueue.rows import api_keys
 from scaiqueue.rows.api_keys import KeyRow
 from scaiqueue.rows.engine import open_engine, reading
 from scaiqueue.rows.migrate import upgrade
@@ -67,6 +66,14 @@ class Services:
         self.redis = open_redis(settings.redis_url)
         self.engine = open_engine(settings.database_url)
         self.runner = ScriptRunner(self.redis)
+        self.recovery = Recovery(
+            self.redis,
+            self.runner,
+            self.engine,
+            shards=settings.shards,
+            limits=Limits(settings.backlog_limit, settings.max_body_bytes),
+        )
+        self.runner.may_reload = self.recovery.may_reload
         self.key_ring = KeyRing(self.engine)
         self.directory = Directory(self.engine)
         self.room = WaitingRoom(self.redis)
@@ -81,7 +88,9 @@ class Services:
         self.administration = Administration(
             self.engine, settings, self.configurator, lambda scope_id: self.changed("scope", scope_id)
         )
-        self.persister = Persister(self.redis, self.runner, self.engine, shards=settings.shards)
+        self.persister = Persister(
+            self.redis, self.runner, self.engine, shards=settings.shards, recover=self.recovery.prepare
+        )
         watermarks, repairer = self.persister.watermarks, Repairer(self.engine, self.configurator)
         self.reader = MessageReader(self.redis, self.engine, self.directory)
         self.publisher = Publisher(self.runner, watermarks, repairer, settings.commit_timeout_s)
@@ -103,9 +112,9 @@ class Services:
     async def start(self) -> None:
         """Bring everything up, in the order of what needs what."""
         await upgrade(self.settings.database_url)
-        await self.runner.load()
+        await self.recovery.prepare()
         await self._create_first_key()
-        await self._open_shards()
+        await self.recovery.start()
         await self.persister.start()
         self._spawn("signals", self.signals.run())
         self._spawn("waiting room", self.room.run())
@@ -117,6 +126,7 @@ class Services:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.persister.stop()
+        await self.recovery.stop()
         await self.key_ring.write_last_uses()
         await self.redis.aclose()
         await self.engine.dispose()
@@ -161,23 +171,6 @@ class Services:
         self.key_ring.clear()
         self.directory.clear()
         self.room.wake_all()
-
-    async def _open_shards(self) -> None:
-        """The first epoch of shards that never had one."""
-        numbers = range(self.settings.shards)
-        async with self.engine.begin() as connection:
-            known = await positions.load(connection, numbers)
-            for number in numbers:
-                if number not in known:
-                    await positions.create(connection, number, Version(1, -1), now_ms())
-                    await self.redis.set(Shard(number).epoch, "1", nx=True)
-                    await self.redis.hset(
-                        Shard(number).limits,
-                        mapping={
-                            "backlog_limit": self.settings.backlog_limit,
-                            "max_body": self.settings.max_body_bytes,
-                        },
-                    )
 
     async def _create_first_key(self) -> None:
         secret = self.settings.api_key
