@@ -39,6 +39,7 @@ PERMISSIONS: dict[str, Permission] = {
     "POST /scopes/{scope}/queues/{queue}/archive": _M,
     "POST /scopes/{scope}/queues/{queue}/unarchive": _M,
     "POST /scopes/{scope}/queues/{queue}/purge": _M,
+    "GET /scopes/{scope}/queues/{queue}/stats": _V,
     "POST /scopes/{scope}/queues/{queue}/messages": _P,
     "POST /scopes/{scope}/queues/{queue}/messages/batch": _P,
     "POST /scopes/{scope}/queues/{queue}/messages/claim": _C,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
 
 from scaiqueue.keys import ScopeKeys
 from scaiqueue.persister.journal import STRIDE, Entry
 from scaiqueue.records import Record, Version
 from scaiqueue.rows.bulk import Change, EventRow, IdempotencyRow, NewMessage
+from scaiqueue.rows.rates import MINUTE_MS, Spot
 
 _encode = msgspec.json.Encoder().encode
 
@@ -102,6 +105,19 @@ def gather(shard: int, entries: list[Entry], published: int) -> Batch:
             scope = batch.scopes[entry.scope_root] = ScopeBatch(keys)
         _add(scope.messages, entry)
     return batch
+
+
+def rate_counts(batch: Batch) -> Counter[Spot]:
+    """How many messages made which transition, by queue and minute."""
+    counts: Counter[Spot] = Counter()
+    for entry in batch.entries:
+        if entry.scope_root not in batch.scopes:
+            continue
+        scope_id, minute = batch.scopes[entry.scope_root].keys.scope_id, entry.at // MINUTE_MS
+        for i in range(0, len(entry.events), STRIDE):
+            queue = str(entry.events[i + 2] or entry.queue)
+            counts[Spot(scope_id, queue, str(entry.events[i + 1]), minute)] += 1
+    return counts
 
 
 def _add(messages: dict[str, Touched], entry: Entry) -> None:

@@ -13,11 +13,11 @@ from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from scaiqueue.persister import metrics
-from scaiqueue.persister.batch import Batch, Refused, Rows, Touched
+from scaiqueue.persister.batch import Batch, Refused, Rows, Touched, rate_counts
 from scaiqueue.persister.collect import refusal
 from scaiqueue.persister.message_rows import new_message
 from scaiqueue.records import Version
-from scaiqueue.rows import positions
+from scaiqueue.rows import positions, rates
 from scaiqueue.rows.bulk import BulkWriter, Change, NewMessage, existing_ids, newest_archived
 from scaiqueue.rows.bulk_mariadb import MariaDbBulk
 from scaiqueue.rows.bulk_sqlite import SqliteBulk
@@ -67,6 +67,7 @@ class Writer:
                 await self._quick(conn, rows)
             if refused:
                 await _write_quarantine(conn, refused, now_ms)
+            await rates.add(conn, rate_counts(batch))
         for message in refused:
             metrics.quarantined.inc()
             log.error(

@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, Table, delete, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from scaiqueue.rows.engine import reading
-from scaiqueue.rows.tables import idempotency, jobs, message_archive, messages
+from scaiqueue.rows.tables import idempotency, jobs, message_archive, messages, rates
 
 ROWS_A_STEP = 1000
 
@@ -36,9 +36,10 @@ async def remove_queue_rows(engine: AsyncEngine, scope_id: str, queue: str) -> N
     for table in (messages, message_archive):
         await _delete_by_id(engine, table, table.c.scope_id == scope_id, table.c.queue == queue)
     async with engine.begin() as connection:
-        await connection.execute(
-            delete(idempotency).where(idempotency.c.scope_id == scope_id, idempotency.c.queue == queue)
-        )
+        for table in (idempotency, rates):
+            await connection.execute(
+                delete(table).where(table.c.scope_id == scope_id, table.c.queue == queue)
+            )
 
 
 async def remove_scope_rows(engine: AsyncEngine, scope_id: str) -> None:
@@ -46,4 +47,5 @@ async def remove_scope_rows(engine: AsyncEngine, scope_id: str) -> None:
     for table in (messages, message_archive, jobs):
         await _delete_by_id(engine, table, table.c.scope_id == scope_id)
     async with engine.begin() as connection:
-        await connection.execute(delete(idempotency).where(idempotency.c.scope_id == scope_id))
+        for table in (idempotency, rates):
+            await connection.execute(delete(table).where(table.c.scope_id == scope_id))

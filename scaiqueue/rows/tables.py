@@ -181,6 +181,18 @@ events = _table(
     Index("ix_events_scope", "scope_id", "epoch", "n"),
 )
 
+# A ring of minutes per queue and event; see rows/rates.py.
+rates = _table(
+    "rates",
+    Column("scope_id", Uuid, nullable=False),
+    Column("queue", Slug, nullable=False),
+    Column("event", String(32), nullable=False),
+    Column("slot", Integer, nullable=False),
+    Column("minute", BigInteger, nullable=False),
+    Column("events", BigInteger, nullable=False),
+    PrimaryKeyConstraint("scope_id", "queue", "event", "slot"),
+)
+
 quarantine = _table(
     "quarantine",
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),

@@ -144,3 +144,19 @@ async def test_scripts_and_agents_are_listed(api: Api) -> None:
     run = await api.http.post("/system-agents/expiry_enforcer/run")
     assert run.status_code == 202
     failed(await api.http.post("/system-agents/nobody/run"), 404, "SCAIQUEUE_AGENT_NOT_FOUND")
+
+
+async def test_stats_count_transitions_per_minute(api: Api) -> None:
+    scope = await api.scope()
+    queue = await api.queue(scope)
+    await _publish(api, scope, queue, 3)
+    await _claim(api, scope, queue, 2)
+    path = f"/scopes/{scope['id']}/queues/{queue['id']}/stats"
+
+    async def counted() -> bool:
+        found = (await api.http.get(path)).json()["data"]
+        sums = {event: sum(counts) for event, counts in found["per_minute"].items()}
+        assert (found["depth_pending"], found["depth_claimed"]) == (1, 2)
+        return sums == {"published": 3, "claimed": 2}
+
+    await eventually(counted)

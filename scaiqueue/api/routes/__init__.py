@@ -12,11 +12,13 @@ from scaiqueue.api.routes.redriving import redriving
 from scaiqueue.api.routes.removing import removing
 from scaiqueue.api.routes.scopes import scopes
 from scaiqueue.api.routes.settling import settling
+from scaiqueue.api.routes.stats import stats
 from scaiqueue.api.routes.system import system
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *scopes.endpoints,
     *queues.endpoints,
+    *stats.endpoints,
     *publishing.endpoints,
     *claiming.endpoints,
     *settling.endpoints,
