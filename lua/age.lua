@@ -19,7 +19,7 @@ of each rank, so a queue without old messages costs a few reads, however long it
 -- @include clock
 -- @include load_members
 -- @include effective_rank
-local events = {}
+
 -- @include journal
 local RANK, HOPS, WINDOW = 1099511627776, 200, 100
 local q, limit = settings(queue(QUEUES[1])), tonumber(A_LIMIT)
@@ -29,7 +29,8 @@ end
 local below, raised, word = 5000 - (tonumber(A_CURSOR) or 5001), {}, "OK"
 for hop = 1, HOPS + 1 do
   local from = string.format("%.0f", (below + 1) * RANK)
-  local first = redis.call("ZRANGE", q.pending, from, "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES")
+  local first =
+    redis.call("ZRANGE", set_key(q, "pending"), from, "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES")
   if not first[1] then
     break
   elseif hop > HOPS or #raised / 2 + WINDOW > math.max(limit, WINDOW) then
@@ -38,7 +39,16 @@ for hop = 1, HOPS + 1 do
   end
   below = math.floor(tonumber(first[2]) / RANK)
   local till = "(" .. string.format("%.0f", (below + 1) * RANK)
-  local ids = redis.call("ZRANGE", q.pending, first[2], till, "BYSCORE", "LIMIT", 0, math.min(WINDOW, limit))
+  local ids = redis.call(
+    "ZRANGE",
+    set_key(q, "pending"),
+    first[2],
+    till,
+    "BYSCORE",
+    "LIMIT",
+    0,
+    math.min(WINDOW, limit)
+  )
   local members, records = load_members(q, "pending", ids)
   local before = #raised
   for i, record in ipairs(records) do
@@ -56,6 +66,6 @@ end
 local entry = ""
 if #raised > 0 then
   entry = journal("detail", cmsgpack.pack({ q.slug, #raised / 2 }))
-  redis.call("ZADD", q.pending, unpack(raised))
+  redis.call("ZADD", set_key(q, "pending"), unpack(raised))
 end
 return { { "OK", entry }, { word, #raised / 2, 5000 - below } }

@@ -39,7 +39,7 @@ end
 if state == "removed" then
   local live = 0
   for _, name in ipairs(q and { "pending", "scheduled", "claimed", "review" } or {}) do
-    live = live + redis.call("ZCARD", q[name])
+    live = live + redis.call("ZCARD", set_key(q, name))
   end
   if live > 0 then
     return { { "OK", "" }, { "INVALID_STATE", live } }

@@ -10,7 +10,7 @@ publish: store new messages and index them in their queues.
 @item id uuid made by the caller, version 7
 @item queue index(queues) which of the declared queues
 @item actor text(320) who publishes
-@item header object(16384) the message's immutable header, JSON
+@item header object(16384,checked) the message's immutable header, JSON
 @item body bytes its content, untouched; at most the shard's max_body bytes
 @item rank int(0,5000)? tier * 1000 + score; empty: 2500, normal
 @item delay_ms int(0,31622400000)? how long it stays out of reach
@@ -21,6 +21,7 @@ publish: store new messages and index them in their queues.
 @item idem index? its idempotency key in KEYS
 @item digest text(64)? of what the caller sent: the same key with another digest is a conflict
 @item idem_ms int(1,2678400000)? how long the idempotency key is remembered; empty: a day
+@item checked int(0,1)? 1: the caller has made sure that the header is a JSON object in UTF-8
 @reply OK id seq state created_at
 @reply DUPLICATE id: the same key with the same digest, or an id that exists
 @reply CONFLICT id: the same key with another digest
@@ -39,53 +40,48 @@ publish: store new messages and index them in their queues.
 -- @arguments
 -- @include ready
 -- @include clock
--- @include load_records
 -- @include may_enter
 -- @include commit
 -- @include bury
 -- @include duplicates
 -- @include make_room
--- @include new_record
+-- @include new_messages
 local scope_state = redis.call("HGET", META_KEY, "state")
 local limits = redis.call("HMGET", LIMITS_KEY, "backlog_limit", "published", "persisted", "max_body")
 local room = tonumber(limits[1] or 9007199254740991) - (limits[2] or 0) + (limits[3] or 0)
 local max_body = tonumber(limits[4] or 262144)
+local queues = {}
+for i, slug in ipairs(QUEUES) do
+  local q = queue(slug)
+  queues[tostring(i)], q.refusal = q, may_enter(q, scope_state)
+end
 
-local accepted, replies, envelopes = {}, {}, {}
-local known = load_ids()
+-- Of each accepted item: where its arguments begin, its queue, and its place among the replies.
+local known, replies = load_ids(), { false }
+local begins, targets, places, accepted = {}, {}, {}, 0
 for at = FIRST, #ARGV, STRIDE do
-  local id, q = ARGV[at + A_ID], queue(QUEUES[tonumber(ARGV[at + A_QUEUE])])
-  local reply = may_enter(q, scope_state)
-  if not reply and #ARGV[at + A_BODY] > max_body then
-    reply = { "TOO_LARGE", max_body }
+  local id, q = ARGV[at + A_ID], queues[ARGV[at + A_QUEUE]]
+  local reply = q.refusal or (#ARGV[at + A_BODY] > max_body and { "TOO_LARGE", max_body })
+  reply = reply or duplicate(known, id, at) or (accepted >= room and { "BACKLOG" })
+  local target = q
+  if not reply and q.max_depth > 0 then
+    target = make_room(q, ARGV[at + A_REVIEW_MS] == "")
+    reply = not target and { "FULL" }
   end
-  reply = reply or duplicate(known, id, at)
-  if not reply and #accepted >= room then
-    reply = { "BACKLOG" }
-  end
+  replies[#replies + 1] = reply
   if not reply then
-    local admitted, target = make_room(q, ARGV[at + A_REVIEW_MS] == "")
-    if admitted then
-      accepted[#accepted + 1] = { id = id, at = at, q = q, target = target, place = #replies + 1 }
-      known[id] = id
-      remember_key(id, at)
-    else
-      reply = { "FULL" }
-    end
+    accepted = accepted + 1
+    begins[accepted], targets[accepted], places[accepted] = at, target, #replies
+    known[id] = true
+    remember_key(id, at)
   end
-  replies[#replies + 1] = reply or false
 end
 
 local entry = ""
-if #accepted > 0 then
-  local seq = redis.call("HINCRBY", META_KEY, "seq", #accepted) - #accepted
-  for i, m in ipairs(accepted) do
-    local c, envelope = new_record(m, seq + i)
-    envelopes[2 * i - 1], envelopes[2 * i] = m.id, envelope
-    replies[m.place] = { "OK", m.id, seq + i, STATES[c.record[R_STATE]], now }
-  end
-  entry = commit("p", redis.call("HINCRBY", LIMITS_KEY, "published", #accepted))
-  redis.call("HSET", BODY_KEY, unpack(envelopes))
+if accepted > 0 then
+  local published = redis.call("HINCRBY", LIMITS_KEY, "published", accepted)
+  entry = store(begins, targets, places, replies, published)
   write_keys()
 end
-return { { "OK", entry }, unpack(replies) }
+replies[1] = { "OK", entry }
+return replies

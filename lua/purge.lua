@@ -21,7 +21,7 @@ purge: cancel what waits in a queue; claimed messages stay.
 local q, limit = queue(QUEUES[1]), tonumber(A_LIMIT)
 local word = "OK"
 for _, set in ipairs({ "pending", "scheduled", "review" }) do
-  local ids = redis.call("ZRANGE", q[set], 0, limit - #changes)
+  local ids = redis.call("ZRANGE", set_key(q, set), 0, limit - #changes)
   if #changes + #ids > limit then
     word, ids[#ids] = "MORE", nil
   end

@@ -37,7 +37,7 @@ local function older(a, b)
   return a[R_EPOCH] < b[R_EPOCH] or (a[R_EPOCH] == b[R_EPOCH] and a[R_N] < b[R_N])
 end
 
-local function put(list, id, value)
+local function keep(list, id, value)
   if value ~= "" then
     list[#list + 1], list[#list + 2] = id, value
   end
@@ -72,9 +72,9 @@ for i, id in ipairs(ids) do
     else
       gone[#gone + 1] = id
     end
-    put(envelopes, id, ARGV[at + A_ENVELOPE])
-    put(overlays, id, ARGV[at + A_OVERLAY])
-    put(results, id, ARGV[at + A_OUTCOME])
+    keep(envelopes, id, ARGV[at + A_ENVELOPE])
+    keep(overlays, id, ARGV[at + A_OVERLAY])
+    keep(results, id, ARGV[at + A_OUTCOME])
     replies[i] = { "OK" }
   end
 end

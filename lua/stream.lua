@@ -27,7 +27,7 @@ stream: collect the chunks of a stream, which may come twice and out of order, a
 -- @include ready
 -- @include clock
 -- @include stream_chunks
-local events = {}
+
 -- @include journal
 local scope_state = redis.call("HGET", META_KEY, "state")
 local stream = load_stream()

@@ -15,11 +15,11 @@ Scope and queue follow from the due index; their keys carry the shard's tag.
 -- @arguments
 -- @include ready
 -- @include clock
-local first = redis.call("ZRANGE", DUE_KEY, 0, 0, "WITHSCORES")
-if not first[1] or tonumber(first[2]) > now then
-  return { { "OK", "" }, { "EMPTY", tonumber(first[2] or -1) } }
+local overdue_queue = redis.call("ZRANGE", DUE_KEY, 0, 0, "WITHSCORES")
+if not overdue_queue[1] or tonumber(overdue_queue[2]) > now then
+  return { { "OK", "" }, { "EMPTY", tonumber(overdue_queue[2] or -1) } }
 end
-local SCOPE_ROOT, first_slug = first[1]:match("^(.*):q:(.-)$")
+local SCOPE_ROOT, first_slug = overdue_queue[1]:match("^(.*):q:(.-)$")
 local STATE_KEY = SCOPE_ROOT .. ":state"
 -- @include settle
 -- @include next_due

@@ -1,10 +1,11 @@
 -- What this call will change, gathered while it decides: nothing is written before commit().
 -- @include score
-local changes, changed, events = {}, {}, {}
+-- @include journal
+local changes, changed = {}, {}
 
 -- The message is to leave set `from_set` of queue `from` (nil: it is in none).
 local function change(id, record, from, from_set)
-  local c = { id = id, record = record, from = from, from_set = from_set }
+  local c = { id = id, record = record, from = from, from_set = from_set, to = nil, to_set = nil, score = 0 }
   changes[#changes + 1] = c
   changed[id] = c
   return c
@@ -29,9 +30,7 @@ local function finish(c, state)
   c.to, c.to_set = nil, nil
 end
 
--- One message's line in this call's journal entry.
+-- Its line in this call's journal entry.
 local function event(c, name, actor, detail)
-  local n = #events
-  events[n + 1], events[n + 2], events[n + 3] = c.id, name, c.record[R_QUEUE]
-  events[n + 4], events[n + 5], events[n + 6] = c.record[R_ATTEMPTS], actor, detail or ""
+  log_event(c.id, name, c.record[R_QUEUE], c.record[R_ATTEMPTS], actor, detail)
 end

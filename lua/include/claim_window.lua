@@ -12,7 +12,7 @@ end
 local function merge_returned(q, returned)
   local merged, last = {}, q.from
   for i, id in ipairs(q.ids) do
-    last = tonumber(redis.call("ZSCORE", q.pending, id))
+    last = tonumber(redis.call("ZSCORE", set_key(q, "pending"), id))
     merged[i] = { id = id, score = last, record = q.records[i] }
   end
   for _, c in ipairs(returned) do
@@ -28,7 +28,7 @@ local function merge_returned(q, returned)
 end
 
 local function next_window(q)
-  local ids = redis.call("ZRANGE", q.pending, q.seen, q.seen + q.size - 1)
+  local ids = redis.call("ZRANGE", set_key(q, "pending"), q.seen, q.seen + q.size - 1)
   q.more, q.at = #ids == q.size, 1
   q.ids, q.records = load_members(q, "pending", ids)
   q.seen = q.seen + #q.ids

@@ -1,5 +1,6 @@
 -- Members of a queue's set with their records. A member whose record says it is elsewhere is removed.
 -- @include record
+-- @include queue
 -- @include load_records
 local function belongs(record, q, set)
   if not record or record[R_QUEUE] ~= q.slug then
@@ -16,7 +17,7 @@ local function load_members(q, set, ids)
     if belongs(record, q, set) then
       known[#known + 1], records[#records + 1] = ids[i], record
     else
-      redis.call("ZREM", q[set], ids[i])
+      redis.call("ZREM", set_key(q, set), ids[i])
     end
   end
   return known, records

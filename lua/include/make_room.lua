@@ -1,28 +1,28 @@
--- Whether a queue takes one more message, and which queue it then goes to, by its max_depth and overflow.
+-- The queue that one more message goes to, by max_depth and overflow; nil where there is no room.
 -- The oldest of a full `drop_oldest` queue makes room, unless this very call published it. `waits`: the message
 -- will count towards the depth.
--- @include oldest_waiting
+local drop_oldest = function(full, waits)
+  -- @include oldest_waiting
+  local id, record = oldest_waiting(full)
+  if id then
+    local c = change(id, record, full, SETS[record[R_STATE]])
+    finish(c, S_CANCELLED)
+    event(c, "cancelled", "", "overflow")
+    full.depth = full.depth - (waits and 0 or 1)
+  end
+  return id
+end
+
 local function make_room(q, waits)
-  if q.max_depth == 0 then
-    return true, q
-  end
-  if not q.depth then
-    q.depth = redis.call("ZCARD", q.pending) + redis.call("ZCARD", q.scheduled)
-  end
+  q.depth = q.depth
+    or redis.call("ZCARD", set_key(q, "pending")) + redis.call("ZCARD", set_key(q, "scheduled"))
   if q.depth < q.max_depth then
     q.depth = q.depth + (waits and 1 or 0)
-    return true, q
+    return q
   elseif q.overflow == "dead_letter" then
-    return true, queue("_dead_letter")
-  elseif q.overflow == "drop_oldest" then
-    local id, record = oldest_waiting(q)
-    if id then
-      local c = change(id, record, q, SETS[record[R_STATE]])
-      finish(c, S_CANCELLED)
-      event(c, "cancelled", "", "overflow")
-      q.depth = q.depth - (waits and 0 or 1)
-      return true, q
-    end
+    return queue("_dead_letter")
+  elseif q.overflow == "drop_oldest" and drop_oldest(q, waits) then
+    return q
   end
-  return false
+  return nil
 end

@@ -7,14 +7,17 @@ local RANK_WIDTH = 1099511627776
 local function first_of_each_rank(q)
   local ids, from = {}, "-inf"
   for _ = 1, 200 do
-    local first = redis.call("ZRANGE", q.pending, from, "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES")
+    local first =
+      redis.call("ZRANGE", set_key(q, "pending"), from, "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES")
     if not first[1] or #ids > 900 then
       break
     end
     from = string.format("%.0f", (math.floor(tonumber(first[2]) / RANK_WIDTH) + 1) * RANK_WIDTH)
     local taken = math.min(#changes, 99)
     for _, id in
-      ipairs(redis.call("ZRANGE", q.pending, first[2], "(" .. from, "BYSCORE", "LIMIT", 0, 1 + taken))
+      ipairs(
+        redis.call("ZRANGE", set_key(q, "pending"), first[2], "(" .. from, "BYSCORE", "LIMIT", 0, 1 + taken)
+      )
     do
       ids[#ids + 1] = id
     end
@@ -26,12 +29,17 @@ local function candidates(q)
   if q.ordering == "priority" then
     return first_of_each_rank(q)
   end
-  return redis.call("ZRANGE", q.pending, 0, math.min(999, (q.ordering == "fifo" and 0 or 199) + #changes))
+  return redis.call(
+    "ZRANGE",
+    set_key(q, "pending"),
+    0,
+    math.min(999, (q.ordering == "fifo" and 0 or 199) + #changes)
+  )
 end
 
 local function oldest_waiting(q)
   local oldest, oldest_record
-  local delayed = redis.call("ZRANGE", q.scheduled, 0, 99)
+  local delayed = redis.call("ZRANGE", set_key(q, "scheduled"), 0, 99)
   for set, members in pairs({ pending = candidates(q), scheduled = delayed }) do
     local ids, records = load_members(q, set, members)
     for i, id in ipairs(ids) do

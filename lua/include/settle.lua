@@ -4,7 +4,11 @@
 -- @include give_back
 -- @include exhausted
 local function overdue(q, set, limit)
-  return load_members(q, set, redis.call("ZRANGE", q[set], "-inf", now, "BYSCORE", "LIMIT", 0, limit))
+  return load_members(
+    q,
+    set,
+    redis.call("ZRANGE", set_key(q, set), "-inf", now, "BYSCORE", "LIMIT", 0, limit)
+  )
 end
 
 local function lose_leases(q, limit, counts)

@@ -344,7 +344,7 @@ class PublishItem(NamedTuple):
     actor: Arg
     """text(320): who publishes."""
     header: Arg
-    """object(16384): the message's immutable header, JSON."""
+    """object(16384, checked): the message's immutable header, JSON."""
     body: Arg
     """bytes: its content, untouched; at most the shard's max_body bytes."""
     rank: Arg = ""
@@ -365,6 +365,8 @@ class PublishItem(NamedTuple):
     """text(64): of what the caller sent: the same key with another digest is a conflict."""
     idem_ms: Arg = ""
     """int(1, 2678400000): how long the idempotency key is remembered; empty: a day."""
+    checked: Arg = ""
+    """int(0, 1): 1: the caller has made sure that the header is a JSON object in UTF-8."""
 
 
 def publish_call(

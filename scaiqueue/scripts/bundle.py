@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from scaiqueue.scripts.checks import argument_checks, needed_includes
 from scaiqueue.scripts.contract import Contract, ContractError, parse_contract
+from scaiqueue.scripts.slim import slim
 
-_include = re.compile(r"^-- @include (\w+)\n", re.MULTILINE)
+_include = re.compile(r"^ *-- @include (\w+)\n", re.MULTILINE)
 
 
 class Script(NamedTuple):
@@ -43,7 +44,7 @@ def compile_script(source: str) -> Script:
     checks = "".join(f"-- @include {name}\n" for name in needed_includes(contract)) + argument_checks(
         contract
     )
-    expanded = _expand(source.replace("-- @arguments\n", checks + "\n"), included)
+    expanded = slim(_expand(source.replace("-- @arguments\n", checks + "\n"), included))
     return Script(contract.name, sha1(expanded.encode()).hexdigest(), expanded, contract)
 
 

@@ -11,7 +11,7 @@ _ROOTS = {
     "scope": ("^(sq:{%d+}:[^:]+:[^:]+):meta$", "SHARD_ROOT"),
     "stream": ("^(sq:{%d+}:[^:]+:[^:]+:stream:[0-9a-f-]+):meta$", "SCOPE_ROOT"),
 }
-UUID = "^" + "%-".join("[0-9a-f]" * digits for digits in (8, 4, 4, 4, 12)) + "$"
+UUID = "^" + "%-".join("%x" * digits for digits in (8, 4, 4, 4, 12)) + "$"
 
 
 def argument_checks(contract: Contract) -> str:
@@ -30,6 +30,7 @@ def needed_includes(contract: Contract) -> list[str]:
 def _preamble(contract: Contract) -> list[str]:
     return [
         f'local SCRIPT = "{contract.name}"',
+        "local find = string.find",
         "local function bad(argument, what)",
         '  return redis.error_reply("BADARG " .. SCRIPT .. " " .. argument .. ": " .. what)',
         "end",
@@ -67,7 +68,7 @@ def _keys(contract: Contract) -> list[str]:
 
 
 def _fixed(contract: Contract) -> list[str]:
-    lines = []
+    lines = ["local v"]
     for i, argument in enumerate(contract.arguments, 1):
         lines.append(f"local {argument.constant} = ARGV[{i}]")
         lines += _check(argument, argument.constant, "")
@@ -93,7 +94,7 @@ def _queues(contract: Contract) -> list[str]:
         f"  if #slug < 1 or #slug > 63 or {' or '.join(wrong)} then",
         f'    return bad("KEYS", "queue: {" ".join(group.names)}")',
         "  end",
-        "  QUEUES[i] = slug",
+        "  QUEUES[i], QUEUES[tostring(i)] = slug, slug",
         "end",
         f"if #KEYS {'<' if contract.group('item') else '~='} ITEM_KEYS then",
         '  return bad("KEYS", "wrong number")',
@@ -143,11 +144,9 @@ def _check(argument: Argument, value: str, indent: str) -> list[str]:
         return []
     test = f'v ~= "" and ({wrong})' if argument.optional else wrong
     return [
-        f"{indent}do",
-        f"{indent}  local v = {value}",
-        f"{indent}  if {test} then",
-        f'{indent}    return bad("{argument.name}", "{what}")',
-        f"{indent}  end",
+        f"{indent}v = {value}",
+        f"{indent}if {test} then",
+        f'{indent}  return bad("{argument.name}", "{what}")',
         f"{indent}end",
     ]
 
@@ -156,26 +155,26 @@ def _wrong(argument: Argument, v: str) -> tuple[str, str]:
     """A Lua expression that is true for a wrong value, and what is expected instead."""
     match argument.kind, argument.limits:
         case "uuid", _:
-            return f'not {v}:find("{UUID}")', "a UUID in lower case"
+            return f'not find({v}, "{UUID}") or {v}:lower() ~= {v}', "a UUID in lower case"
         case "int", (low, high):
-            test = f'not {v}:find("^%d+$") or tonumber({v}) < {low} or tonumber({v}) > {high}'
+            test = f'not find({v}, "^%d+$") or tonumber({v}) < {low} or tonumber({v}) > {high}'
             return test, f"an integer from {low} to {high}"
         case "text", (most,):
             empty = "" if argument.optional else f'{v} == "" or '
             return f"{empty}#{v} > {most} or not is_text({v})", f"UTF-8 text of at most {most} bytes"
+        case "object", (most, unless):
+            trusted = f'ARGV[at + A_{unless.upper()}] ~= "1" and '
+            return f"#{v} > {most} or ({trusted}not is_object({v}))", f"a JSON object of at most {most} bytes"
         case "object", (most,):
             return f"#{v} > {most} or not is_object({v})", f"a JSON object of at most {most} bytes"
         case "slug", _:
-            return f'#{v} > 63 or not {v}:find("^[a-z0-9_][a-z0-9_-]*$")', "a slug"
+            return f'#{v} > 63 or not find({v}, "^[a-z0-9_][a-z0-9_-]*$")', "a slug"
         case "word", words:
             return " and ".join(f'{v} ~= "{word}"' for word in words), f"one of {', '.join(words)}"
         case "index", ("queues",):
-            return (
-                f'not {v}:find("^%d+$") or tonumber({v}) < 1 or tonumber({v}) > #QUEUES',
-                "a declared queue",
-            )
+            return f"not QUEUES[{v}]", "a declared queue"
         case "index", _:
-            test = f'not {v}:find("^%d+$") or tonumber({v}) > #KEYS - ITEM_KEYS'
+            test = f'not find({v}, "^%d+$") or tonumber({v}) > #KEYS - ITEM_KEYS'
             return test, "a declared key, or 0"
         case _:
             return "", ""
