@@ -47,10 +47,11 @@ format: .venv/.developer  ## format Python and Lua in place
 	@ruff format .
 	@node tools/lua/format.mjs $(LUA)
 
-generate: .venv/.developer  ## binding, reference page and state diagram, from contracts and the transition table
+generate: .venv/.developer  ## what is made: from the contracts, the transition table and a run of the quickstart
 	@python -m scaiqueue.scripts.generate
 	@python -m tests.scripts.transitions
 	@ruff format --quiet scaiqueue/scripts/binding.py
+	@python -m tests.quickstart.transcript
 
 clean:  ## remove what was installed and built; the data folder stays
 	@rm -rf .venv build dist *.egg-info tools/lua/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis

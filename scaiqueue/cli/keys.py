@@ -24,7 +24,10 @@ from scaiqueue.rows.engine import open_engine
 from scaiqueue.settings import load_settings
 
 T = TypeVar("T")
-Permission = Literal["view", "publish", "consume", "manage"]
+Permission = Literal[
+    "view", "publish", "consume", "manage",
+    "scaiqueue:view", "scaiqueue:publish", "scaiqueue:consume", "scaiqueue:manage",
+]  # fmt: skip
 ALL: tuple[Permission, ...] = ("view", "publish", "consume", "manage")
 _SHOWN = ("id", "name", "prefix", "permissions", "created_at", "expires_at", "revoked_at", "last_used_at")
 
@@ -47,7 +50,7 @@ def create(
     tenant
         Whose key it is; a new one begins with it.
     permissions
-        Any of view, publish, consume, manage; all of them if left out.
+        Any of view, publish, consume, manage (with scaiqueue: before them or not); all if left out.
     name
         For people.
     expires_in_days
@@ -62,7 +65,9 @@ def create(
         name=name,
         key_hash=secret_hash(secret),
         prefix=secret[:8],
-        permissions=msgspec.json.encode([f"scaiqueue:{one}" for one in permissions or ALL]).decode(),
+        permissions=msgspec.json.encode(
+            [f"scaiqueue:{one.removeprefix('scaiqueue:')}" for one in permissions or ALL]
+        ).decode(),
         scopes="[]",
         queues="[]",
         created_at=now,
