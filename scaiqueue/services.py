@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import structlog
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from sqlalchemy import literal, select
 from uuid_utils import uuid7
 
 from scaiqueue.api.permissions import ALL_PERMISSIONS
+from scaiqueue.keys import ScopeKeys, Shard
 from scaiqueue.moments import now_ms
 from scaiqueue.persister.service import Persister
 from scaiqueue.queueing.administration import Administration
@@ -34,21 +36,31 @@ from scaiqueue.rows import api_keys
 from scaiqueue.rows.api_keys import KeyRow
 from scaiqueue.rows.engine import open_engine, reading
 from scaiqueue.rows.migrate import upgrade
+from scaiqueue.scripts.binding import CompleteItem, complete_call
+from scaiqueue.scripts.replies import parse_reply
 from scaiqueue.scripts.runner import ScriptRunner
 from scaiqueue.settings import Settings
 from scaiqueue_agents.jobs import enqueue_run, open_queue
 
 FIRST_TENANT = "default"
 READY_WITHIN_S = 2
+CONNECTIONS = 24
+CONNECTION_WITHIN_S = 5
 
 _log = structlog.get_logger("scaiqueue.services")
 
 
 def open_redis(url: str) -> Redis:
     """A client whose calls wait for a free connection and are never repeated unseen."""
-    return Redis.from_url(
-        url, max_connections=16, socket_connect_timeout=5, retry=Retry(NoBackoff(), 0), decode_responses=False
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=CONNECTIONS,
+        timeout=CONNECTION_WITHIN_S,
+        socket_connect_timeout=CONNECTION_WITHIN_S,
+        retry=Retry(NoBackoff(), 0),
+        decode_responses=False,
     )
+    return Redis.from_pool(pool)
 
 
 class Readiness(msgspec.Struct):
@@ -141,16 +153,28 @@ class Services:
 
     async def readiness(self) -> Readiness:
         """Ask what every call needs, each within a bound."""
-        checks = {"redis": self.redis.ping(), "rows": self._ask_rows()}
+        checks = {"scripts": self._ask_scripts(), "rows": self._ask_rows()}
         answers = await asyncio.gather(
             *(asyncio.wait_for(check, READY_WITHIN_S) for check in checks.values()), return_exceptions=True
         )
         failures = {
-            name: f"{type(answer).__name__}: {answer}"
+            name: f"{type(answer).__name__}: {answer}".removesuffix(": ")
             for name, answer in zip(checks, answers, strict=True)
             if isinstance(answer, BaseException)
         }
         return Readiness(not failures, failures)
+
+    async def _ask_scripts(self) -> None:
+        """Run a script by its SHA-1 on every shard, on a scope that isn't there."""
+        item = CompleteItem(str(UUID(int=0)), "0.0", "readyz")
+        calls = [
+            complete_call(ScopeKeys(Shard(number), "_", "_"), [item])
+            for number in range(self.settings.shards)
+        ]
+        for answer in await self.runner.run_many(calls):
+            if isinstance(answer, Exception):
+                raise answer
+            parse_reply(answer)
 
     async def _ask_rows(self) -> None:
         async with reading(self.engine) as connection:
