@@ -8,6 +8,7 @@ import msgspec
 
 from scaiqueue.keys import ScopeKeys
 from scaiqueue.persister.journal import STRIDE, Entry
+from scaiqueue.queueing.header import read_header
 from scaiqueue.records import Record, Version
 from scaiqueue.rows.bulk import Change, EventRow, IdempotencyRow, NewMessage
 from scaiqueue.rows.rates import MINUTE_MS, Spot
@@ -28,7 +29,20 @@ class Header(msgspec.Struct):
     idempotency_key: str | None = None
 
 
-decode_header = msgspec.json.Decoder(Header).decode
+_decode_header = msgspec.json.Decoder(Header).decode
+
+
+def decode_header(raw: bytes) -> Header:
+    """A part that is not of the form expected counts as absent, as it does for readers.
+
+    Raises ValueError where it is no JSON.
+    """
+    try:
+        return _decode_header(raw)
+    except msgspec.ValidationError:
+        found = read_header(raw)
+        source = _Source(found.source.id) if found.source else None
+        return Header(found.type, found.correlation_id, source, found.idempotency_key)
 
 
 class Touched(msgspec.Struct, gc=False):

@@ -9,6 +9,9 @@ from scaiqueue.persister.batch import Header, Touched, decode_header
 from scaiqueue.records import Record, decode_outcome, split_envelope
 from scaiqueue.rows.bulk import Change, Fixed, NewMessage
 
+# Characters that the indexed columns hold; the header itself is kept whole.
+INDEXED = 256
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -33,7 +36,8 @@ def new_message(
     head, body = split_envelope(touched.envelope)
     header = decode_header(head)
     fixed = Fixed(
-        scope.tenant, scope.scope_id, scope.shard.number, header.type, header.correlation_id or "",
-        (header.source.id if header.source else ""), record.created_at, head.decode(), body,
+        scope.tenant, scope.scope_id, scope.shard.number, header.type[:INDEXED],
+        (header.correlation_id or "")[:INDEXED], (header.source.id if header.source else "")[:INDEXED],
+        record.created_at, head.decode(), body,
     )  # fmt: skip
     return NewMessage(change_of(message_id, touched, record), fixed), header

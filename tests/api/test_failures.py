@@ -117,6 +117,11 @@ async def test_a_bad_direct_publish_breaks_no_answer(api: Api, body: bytes) -> N
     assert second["body"] == 2
     done = await api.http.post(f"/scopes/{scope['id']}/messages/{message_id}/complete")
     assert done.status_code == 200
+    listed = (await api.http.get(f"/scopes/{scope['id']}/messages")).json()["data"]
+    assert {message["id"]: message["state"] for message in listed} == {
+        message_id: "completed",
+        second["id"]: "claimed",
+    }
 
 
 async def test_a_repeated_verb_is_answered_from_the_row_too(api: Api) -> None:
