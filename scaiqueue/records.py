@@ -126,7 +126,7 @@ def decode_outcome(packed: bytes) -> Outcome:
         return Outcome(b"", "")
     try:
         response, reason = _decode_texts(packed)
-    except msgspec.DecodeError:
+    except ValueError:
         response_raw, reason_raw = (_string_bytes(bytes(part)) for part in _decode_parts(packed))
         return Outcome(response_raw, reason_raw.decode(errors="replace"))
     return Outcome(response.encode(), reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import msgspec
+import structlog
 
 from scaiqueue.keys import ScopeKeys
 from scaiqueue.persister.journal import STRIDE, Entry
@@ -13,6 +14,7 @@ from scaiqueue.records import Record, Version
 from scaiqueue.rows.bulk import Change, EventRow, IdempotencyRow, NewMessage
 from scaiqueue.rows.rates import MINUTE_MS, Spot
 
+log = structlog.get_logger("scaiqueue.persister")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -91,7 +93,6 @@ class Batch(msgspec.Struct):
     entries: list[Entry]
     published: int
     scopes: dict[str, ScopeBatch]
-    strangers: int = 0
 
     @property
     def end(self) -> Version:
@@ -103,7 +104,7 @@ class Batch(msgspec.Struct):
 
 
 def gather(shard: int, entries: list[Entry], published: int) -> Batch:
-    """Group the transitions of `entries` by scope and message. Scopes of another shard are only counted."""
+    """Group the transitions of `entries` by scope and message. What is not of this shard is passed over."""
     batch = Batch(shard, entries, published, {})
     for entry in entries:
         if entry.published is not None:
@@ -112,9 +113,9 @@ def gather(shard: int, entries: list[Entry], published: int) -> Batch:
             continue
         scope = batch.scopes.get(entry.scope_root)
         if scope is None:
-            keys = ScopeKeys.parse(entry.scope_root)
-            if keys.shard.number != shard:
-                batch.strangers += 1
+            keys = _scope_of(entry.scope_root, shard)
+            if keys is None:
+                log.warning("journal_entry_of_a_stranger", shard=shard, entry=str(entry.version))
                 continue
             scope = batch.scopes[entry.scope_root] = ScopeBatch(keys)
         _add(scope.messages, entry)
@@ -149,14 +150,21 @@ def _add(messages: dict[str, Touched], entry: Entry) -> None:
         )
 
 
+def _scope_of(root: str, shard: int) -> ScopeKeys | None:
+    """None for what is no scope of this shard."""
+    try:
+        keys = ScopeKeys.parse(root)
+    except ValueError:
+        return None
+    return keys if keys.shard.number == shard else None
+
+
 def event_rows(batch: Batch) -> list[EventRow]:
     rows = []
     for entry in batch.entries:
-        if entry.scope_root not in batch.scopes and entry.events:
+        keys = _scope_of(entry.scope_root, batch.shard)
+        if keys is None or not (entry.events or entry.detail):
             continue
-        if not (entry.scope_root and (entry.events or entry.detail)):
-            continue
-        keys = ScopeKeys.parse(entry.scope_root)
         rows.append(
             EventRow(
                 batch.shard, *entry.version, keys.tenant, keys.scope_id, entry.op, entry.queue, entry.actor,

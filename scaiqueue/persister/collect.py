@@ -29,7 +29,7 @@ async def load_records(redis: Redis, batch: Batch) -> None:
             if raw is not None:
                 try:
                     touched.record = decode_record(raw)
-                except msgspec.DecodeError:
+                except ValueError:
                     touched.record = None
 
 

@@ -48,7 +48,10 @@ def decode(raw: RawEntry) -> Entry:
     """Raises ValueError (also msgspec's) or KeyError for what no script writes."""
     entry_id, fields = raw
     published = fields.get(b"p")
-    events = fields.get(b"ev")
+    packed = fields.get(b"ev")
+    events = _decode_events(packed) if packed else []
+    if len(events) % STRIDE:
+        raise ValueError("the events are cut off")
     return Entry(
         version=Version.parse(entry_id),
         op=fields[b"op"].decode(),
@@ -56,7 +59,7 @@ def decode(raw: RawEntry) -> Entry:
         queue=fields.get(b"q", b"").decode(),
         actor=fields.get(b"by", b"").decode(),
         at=int(float(fields.get(b"at", b"0"))),
-        events=_decode_events(events) if events else [],
+        events=events,
         published=int(float(published)) if published is not None else None,
         detail=fields.get(b"detail", b"").decode(),
     )

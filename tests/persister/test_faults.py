@@ -1,0 +1,110 @@
+"""Refused rows go into quarantine and the rest goes on; a row store that is away only delays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from redis.asyncio import Redis
+from sqlalchemy import update
+
+from scaiqueue.records import State
+from scaiqueue.rows import tables
+from tests.servers import MariaDbServer
+from tests.stack import open_stack
+
+
+@pytest.fixture
+def own_mariadb() -> Iterator[MariaDbServer]:
+    with MariaDbServer() as server:
+        yield server
+
+
+async def test_a_row_that_is_refused_goes_into_quarantine(redis: Redis, database_url: str) -> None:
+    async with open_stack(redis, database_url) as stack:
+        before, _ = await stack.publish(20)
+        too_long = "x" * 300 if "mysql" in database_url else 7
+        (bad,), _ = await stack.publish(type=too_long)
+        after, entry = await stack.publish(20)
+        persister = stack.persister()
+        await persister.start()
+        assert await persister.watermarks.wait(1, entry, 20.0)
+        assert set(await stack.rows()) == {*before, *after}
+        (kept,) = await stack.all_of("quarantine")
+        assert (kept["message_id"], kept["scope_id"]) == (bad, stack.scope_id)
+        assert kept["envelope"] == await stack.redis.hget(stack.scope.key("body"), bad)
+        assert kept["error"]
+        end = await stack.complete(await stack.claim(41))
+        assert await persister.watermarks.wait(1, end, 20.0)
+        assert {row["state"] for row in (await stack.rows()).values()} == {State.completed}
+        await persister.stop()
+        assert await stack.redis.hlen(stack.scope.key("state")) == 0
+
+
+async def test_the_journal_waits_while_the_row_store_is_away(
+    redis: Redis, own_mariadb: MariaDbServer
+) -> None:
+    async with open_stack(redis, own_mariadb.create_database("away")) as stack:
+        persister = stack.persister()
+        await persister.start()
+        first, entry = await stack.publish(5)
+        assert await persister.watermarks.wait(1, entry, 20.0)
+        own_mariadb.kill()
+        then, entry = await stack.publish(5)
+        done = await stack.complete(await stack.claim(10))
+        assert not await persister.watermarks.wait(1, entry, 0.5)
+        own_mariadb.start()
+        assert await persister.watermarks.wait(1, done, 30.0)
+        rows = await stack.rows()
+        assert set(rows) == {*first, *then}
+        assert {row["state"] for row in rows.values()} == {State.completed}
+        assert {row["history_count"] for row in rows.values()} == {3}
+        await persister.stop()
+
+
+async def test_rows_that_are_missing_or_there_already_are_put_right(redis: Redis, database_url: str) -> None:
+    async with open_stack(redis, database_url) as stack:
+        persister = stack.persister()
+        await persister.start()
+        ids, entry = await stack.publish(4)
+        assert await persister.watermarks.wait(1, entry, 20.0)
+        async with stack.engine.begin() as conn:
+            await conn.execute(tables.messages.delete().where(tables.messages.c.id == ids[0]))
+            terminal = update(tables.messages).where(tables.messages.c.id == ids[1])
+            await conn.execute(terminal.values(state=State.cancelled))
+        end = await stack.complete(await stack.claim(4))
+        assert await persister.watermarks.wait(1, end, 20.0)
+        rows = await stack.rows()
+        assert rows[ids[0]]["state"] == rows[ids[2]]["state"] == State.completed
+        assert rows[ids[0]]["body"] == b'{"n":1}'
+        assert rows[ids[1]]["state"] == State.cancelled, "a terminal row stays as it is"
+        await persister.stop()
+
+
+async def test_a_response_that_is_no_text_is_kept_as_it_is(redis: Redis, database_url: str) -> None:
+    async with open_stack(redis, database_url) as stack:
+        await stack.publish()
+        response = bytes(range(256))
+        end = await stack.complete(await stack.claim(), response)
+        persister = stack.persister()
+        await persister.start()
+        assert await persister.watermarks.wait(1, end, 20.0)
+        (row,) = (await stack.rows()).values()
+        assert row["response"] == response
+        await persister.stop()
+
+
+async def test_entries_and_ids_of_a_stranger_are_passed_over(redis: Redis, sqlite_url: str) -> None:
+    async with open_stack(redis, sqlite_url) as stack:
+        journal = stack.scope.shard.journal
+        await redis.xadd(journal, {"op": "junk"}, id="1-*")
+        await redis.xadd(
+            journal, {"op": "publish", "s": "nonsense", "at": 1, "ev": b"\x96" + b"\xa1x" * 6}, id="1-*"
+        )
+        await redis.xadd(journal, {"op": "publish", "s": stack.scope.root, "at": 1, "ev": b"\xc1"}, id="1-*")
+        ids, entry = await stack.publish(2)
+        persister = stack.persister()
+        await persister.start()
+        assert await persister.watermarks.wait(1, entry, 20.0)
+        assert set(await stack.rows()) == set(ids)
+        await persister.stop()
