@@ -36,6 +36,9 @@ class Bench:
         self.run(binding.configure_call(self.keys, [], 1, [binding.ConfigureItem("state", "active")]))
         self.queue("_dead_letter", access="noput")
 
+    def new_id(self) -> str:
+        return new_id()
+
     def run(self, call: Call) -> Reply:
         """One call at the bench's time."""
         name, keys, args = call
@@ -55,7 +58,7 @@ class Bench:
     def publish_call(self, slug: str, number: int = 1, **fields: Any) -> Call:
         items = [
             binding.PublishItem(
-                **{"id": new_id(), "queue": 1, "actor": "pat", "header": b"{}", "body": b"{}", **fields}
+                **{"id": self.new_id(), "queue": 1, "actor": "pat", "header": b"{}", "body": b"{}", **fields}
             )
             for _ in range(number)
         ]
