@@ -17,13 +17,16 @@ Call = tuple[str, Sequence[str], Sequence[Arg]]
 # Asked before a missing script is loaded again: true where the server did not restart meanwhile.
 Permission = Callable[[], Awaitable[bool]]
 
+# A call is healed again where another flush came between loading and calling.
+MOST_HEALS = 5
+
 
 async def _always() -> bool:
     return True
 
 
 class ScriptRunner:
-    """Calls scripts on one Redis client. `may_reload` decides about healing a NOSCRIPT."""
+    """Calls scripts on one client, a RedisCluster just as well. `may_reload` decides about healing a NOSCRIPT."""
 
     def __init__(self, redis: Redis, may_reload: Permission = _always) -> None:
         self.redis = redis
@@ -32,25 +35,27 @@ class ScriptRunner:
 
     async def load(self) -> None:
         """Load every script and publish name → SHA-1 for direct callers."""
-        async with self.redis.pipeline(transaction=False) as pipe:
-            for script in load_bundle().values():
-                pipe.script_load(script.source)
-            pipe.hset(SCRIPTS_KEY, mapping=dict(self._sha1.items()))
-            await pipe.execute()
+        # Not in a pipeline: a cluster client sends each to every primary.
+        for script in load_bundle().values():
+            await self.redis.script_load(script.source)
+        await self.redis.hset(SCRIPTS_KEY, mapping=dict(self._sha1.items()))
 
     async def run(self, name: str, keys: Sequence[str], args: Sequence[Arg]) -> list[Any]:
         """One call. Raises NotReadyError, and redis.exceptions.ResponseError for a malformed call."""
-        try:
-            return await self._evalsha(name, keys, args)
-        except NoScriptError:
-            await self._heal()
+        for _ in range(MOST_HEALS):
+            try:
+                return await self._evalsha(name, keys, args)
+            except NoScriptError:
+                await self._heal()
         return await self._evalsha(name, keys, args)
 
     async def run_many(self, calls: Sequence[Call]) -> list[Any]:
         """Calls in one pipeline, in order; a call's error stands in its place in the answer."""
         answers = await self._pipeline(calls)
-        missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        if missing:
+        for _ in range(MOST_HEALS):
+            missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+            if not missing:
+                break
             await self._heal()
             for i, answer in zip(missing, await self._pipeline([calls[i] for i in missing]), strict=True):
                 answers[i] = answer
@@ -62,7 +67,8 @@ class ScriptRunner:
     async def _pipeline(self, calls: Sequence[Call]) -> list[Any]:
         async with self.redis.pipeline(transaction=False) as pipe:
             for name, keys, args in calls:
-                pipe.evalsha(self._sha1[name], len(keys), *keys, *args)
+                # pipe.evalsha is barred on a cluster, the plain command is routed by its keys.
+                pipe.execute_command("EVALSHA", self._sha1[name], len(keys), *keys, *args)
             return list(await pipe.execute(raise_on_error=False))
 
     async def _heal(self) -> None:
