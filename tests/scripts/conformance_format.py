@@ -1,0 +1,99 @@
+"""The JSON form of conformance cases: values, keys, and running one case."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from redis import Redis
+
+from tests.scripts.shard import BUNDLE
+
+FOLDER = Path(__file__).with_name("conformance")
+PACKED = ("state", "outcome", "ev", "detail")
+
+
+def as_json(value: Any, packed: bool = False) -> Any:
+    """A value of a reply or a key as it stands in a case."""
+    if isinstance(value, list):
+        return [as_json(part) for part in value]
+    if not isinstance(value, bytes):
+        return value
+    if packed:
+        return {"msgpack": msgspec.msgpack.decode(value)}
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return {"hex": value.hex()}
+    return text if text.isprintable() else {"hex": value.hex()}
+
+
+def as_bytes(value: Any) -> bytes:
+    """The argument that stands for `value` in a case."""
+    return bytes.fromhex(value["hex"]) if isinstance(value, dict) else str(value).encode()
+
+
+def reply_as_json(script: str, reply: list[Any]) -> list[Any]:
+    """A whole reply; a claimed message's record and outcome are packed."""
+    if script != "claim":
+        return [as_json(item) for item in reply]
+    items = [
+        [as_json(part) if isinstance(part, bytes) else _message_as_json(part) for part in item]
+        for item in reply[1:]
+    ]
+    return [as_json(reply[0]), *items]
+
+
+def _message_as_json(message: list[Any]) -> list[Any]:
+    packed = (3, 6)
+    return [as_json(part, packed=i in packed and part != b"") for i, part in enumerate(message)]
+
+
+def keys_as_json(client: Redis) -> dict[str, Any]:
+    """Every `sq:` key but the list of the scripts."""
+    return {key.decode(): _key_as_json(client, key.decode()) for key in sorted(client.keys("sq:{*"))}
+
+
+def _key_as_json(client: Redis, key: str) -> dict[str, Any]:
+    match client.type(key):
+        case b"hash":
+            packed = key.rpartition(":")[2] in PACKED
+            fields = sorted(client.hgetall(key).items())
+            return {"hash": {name.decode(): as_json(value, packed) for name, value in fields}}
+        case b"zset":
+            return {"zset": {id.decode(): int(at) for id, at in client.zrange(key, 0, -1, withscores=True)}}
+        case b"stream":
+            return {"stream": [[id.decode(), _fields(fields)] for id, fields in client.xrange(key)]}
+        case _:
+            return {"string": as_json(client.get(key), ":claim:" in key)}
+
+
+def _fields(fields: dict[bytes, bytes]) -> dict[str, Any]:
+    return {name.decode(): as_json(value, name.decode() in PACKED) for name, value in fields.items()}
+
+
+def as_text(value: Any) -> Any:
+    """Integers and text compare as text."""
+    if isinstance(value, list):
+        return [as_text(part) for part in value]
+    if isinstance(value, dict):
+        return {name: as_text(part) for name, part in value.items()}
+    return str(value)
+
+
+def run_case(client: Redis, case: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """The reply and the keys afterwards, in the case's form."""
+    client.flushall()
+    for command in case["setup"]:
+        if command[0] == "SCRIPT":
+            _evaluate(client, *command[1:])
+        else:
+            client.execute_command(*command)
+    call = case["call"]
+    reply = _evaluate(client, call["script"], call["keys"], call["args"])
+    return reply_as_json(call["script"], reply), keys_as_json(client)
+
+
+def _evaluate(client: Redis, script: str, keys: list[str], args: list[Any]) -> Any:
+    return client.evalsha(BUNDLE[script].sha1, len(keys), *keys, *map(as_bytes, args))

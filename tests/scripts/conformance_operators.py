@@ -1,0 +1,200 @@
+"""Cases of cancel, redrive, decide, purge, sweep, age, forget, restore, configure and stream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scaiqueue.records import Record, encode_record
+from scaiqueue.scripts import binding
+from scaiqueue.scripts.runner import Call
+from tests.scripts.conformance_recorder import Recorder, story
+
+Told = tuple[Call, list[list[Any]]]
+
+
+@story("cancel", "waiting, claimed, ended, unknown")
+def _(b: Recorder) -> Told:
+    claimed, (waiting,) = b.claimed(), b.publish("jobs")
+    items = [binding.CancelItem(id, "op") for id in (waiting, claimed, waiting, b.new_id())]
+    first = [["OK", "cancelled"], ["OK", "cancel_requested"]]
+    return binding.cancel_call(b.keys, items), [*first, ["INVALID_STATE", "cancelled"], ["NOT_FOUND"]]
+
+
+@story("redrive", "to its origin, to another queue, twice, unknown")
+def _(b: Recorder) -> Told:
+    b.queue("other", ordering="priority")
+    one, two = b.dead(), b.dead()
+    pairs = [(one, ""), (two, "other"), (one, ""), (b.new_id(), "")]
+    replies = [["OK", "jobs"], ["OK", "other"], ["INVALID_STATE", "pending"], ["NOT_FOUND", "message"]]
+    return binding.redrive_call(b.keys, [binding.RedriveItem(id, "op", to) for id, to in pairs]), replies
+
+
+@story("redrive", "queues that take none")
+def _(b: Recorder) -> Told:
+    id, states = b.dead(), ("paused", "draining", "archived")
+    for state in states:
+        b.queue(state, state=state)
+    targets = [*states, "_dead_letter", "none"]
+    call = binding.redrive_call(b.keys, [binding.RedriveItem(id, "op", to) for to in targets])
+    words = ["PAUSED", "DRAINING", "ARCHIVED", "READONLY", "NOT_FOUND"]
+    return call, [[word, "queue"] for word in words]
+
+
+@story("decide", "the version that was seen, an older one, no review, unknown")
+def _(b: Recorder) -> Told:
+    one, two = b.publish("jobs", 2, review_ms=500)
+    (three,) = b.publish("jobs")
+    versions = [(one, "1-0"), (two, "1-7"), (three, "1-1"), (b.new_id(), "1-0")]
+    call = binding.decide_call(b.keys, [binding.DecideItem(id, v, "rev", "[]") for id, v in versions])
+    refused = [["CONFLICT", "1-0"], ["INVALID_STATE", "pending"], ["NOT_FOUND"]]
+    return call, [["OK", "completed"], *refused]
+
+
+@story("purge", "all that waits; what is claimed stays")
+def _(b: Recorder) -> Told:
+    b.claimed()
+    b.publish("jobs", 2)
+    b.publish("jobs", delay_ms=5)
+    return binding.purge_call(b.keys, b.keys.queue("jobs"), 1000, "op"), [["OK", 3]]
+
+
+@story("purge", "in bounded steps")
+def _(b: Recorder) -> Told:
+    b.publish("jobs", 3)
+    return binding.purge_call(b.keys, b.keys.queue("jobs"), 2, "op"), [["MORE", 2]]
+
+
+@story("sweep", "a lost lease, a delay, an expiry")
+def _(b: Recorder) -> Told:
+    b.claimed()
+    b.publish("jobs", delay_ms=5)
+    b.publish("jobs", ttl_ms=5)
+    b.now += 30000
+    return binding.sweep_call(b.keys.shard, 100), [["OK", b.keys.queue("jobs").root, 3, 1, 1, 1, 0]]
+
+
+@story("sweep", "in bounded steps")
+def _(b: Recorder) -> Told:
+    b.publish("jobs", 3, delay_ms=5)
+    b.now += 5
+    return binding.sweep_call(b.keys.shard, 2), [["MORE", b.keys.queue("jobs").root, 2, 0, 2, 0, 0]]
+
+
+@story("sweep", "nothing due yet")
+def _(b: Recorder) -> Told:
+    b.publish("jobs", delay_ms=5)
+    return binding.sweep_call(b.keys.shard, 2), [["EMPTY", b.now + 5]]
+
+
+@story("sweep", "nothing that ever will be")
+def _(b: Recorder) -> Told:
+    return binding.sweep_call(b.keys.shard, 2), [["EMPTY", -1]]
+
+
+@story("age", "what has waited long enough")
+def _(b: Recorder) -> Told:
+    b.queue("rank", ordering="priority", aging="1000 500 1000")
+    b.publish("rank", 2, rank=0)
+    b.now += 1000
+    b.publish("rank", rank=0)
+    return binding.age_call(b.keys, b.keys.queue("rank"), 1000, ""), [["OK", 2, 0]]
+
+
+@story("age", "in bounded steps")
+def _(b: Recorder) -> Told:
+    b.queue("rank", ordering="priority", aging="1000 500 1000")
+    b.publish("rank", 3, rank=0)
+    b.now += 1000
+    return binding.age_call(b.keys, b.keys.queue("rank"), 2, ""), [["MORE", 2, 1]]
+
+
+@story("forget", "ended and committed; still live; newer than the rows")
+def _(b: Recorder) -> Told:
+    one, (two,) = b.claimed(), b.publish("jobs", delay_ms=9)
+    (three,) = b.publish("jobs")
+    b.run(binding.complete_call(b.keys, [binding.CompleteItem(one, "", "anna", "[]")]))
+    b.run(binding.cancel_call(b.keys, [binding.CancelItem(three, "op")]))
+    versions = [(one, "1-4"), (two, "1-2"), (three, "1-3")]
+    call = binding.forget_call(b.keys, 3, [binding.ForgetItem(id, version) for id, version in versions])
+    return call, [["OK"], ["KEPT"], ["KEPT"]]
+
+
+@story("restore", "waiting, claimed, ended; an older row")
+def _(b: Recorder) -> Told:
+    def row(number: int, state: int, due_at: int = 0) -> binding.RestoreItem:
+        # fmt: off
+        record = Record("jobs", state, 1, number, 2500, 0, 0, 8, "1.1", "anna", "",
+                        1, 5, -1, b.now, 0, due_at, b.now)
+        # fmt: on
+        return binding.RestoreItem(b.new_id(), encode_record(record), b"\0\0\0\x02{}{}")
+
+    rows = [row(1, 2), row(2, 3, due_at=9), row(3, 1, due_at=99), row(4, 5)]
+    b.command("DEL", b.keys.shard.epoch)
+    b.run(binding.restore_call(b.keys, 0, 0, rows[:1], epoch=2))
+    return binding.restore_call(b.keys, 40, 50, rows, epoch=2), [["KEPT"], ["OK"], ["OK"], ["OK"]]
+
+
+def _configure(b: Recorder, version: int, **fields: str) -> Call:
+    items = [binding.ConfigureItem(name, value) for name, value in fields.items()]
+    return binding.configure_call(b.keys, [b.keys.queue("jobs")], version, items)
+
+
+@story("configure", "a setting, and one taken away")
+def _(b: Recorder) -> Told:
+    return _configure(b, 9, max_depth="5", max_retries=""), [["OK"]]
+
+
+@story("configure", "an older version than the one in force")
+def _(b: Recorder) -> Told:
+    return _configure(b, 1, max_depth="5"), [["CONFLICT", b.version]]
+
+
+@story("configure", "removing a queue that is empty")
+def _(b: Recorder) -> Told:
+    return _configure(b, 9, state="removed"), [["OK"]]
+
+
+@story("configure", "removing a queue that is not empty")
+def _(b: Recorder) -> Told:
+    b.publish("jobs")
+    return _configure(b, 9, state="removed"), [["INVALID_STATE", 1]]
+
+
+def _stream(b: Recorder, verb: str, *chunks: tuple[int, str, str], max_bytes: Any = "") -> Call:
+    stream = b.keys.stream("01900000-0000-7000-8000-0000000000ff")
+    items = [binding.StreamItem(seq, data, final) for seq, data, final in chunks]
+    return binding.stream_call(b.keys, stream, verb, "pat", max_bytes, items)
+
+
+@story("stream", "chunks out of order, again, and with other content")
+def _(b: Recorder) -> Told:
+    b.run(_stream(b, "open"))
+    chunks = [(1, "b", ""), (0, "a", ""), (1, "b", ""), (1, "x", ""), (2, "c", "1"), (3, "d", "")]
+    words = ["OK", "OK", "DUPLICATE", "CONFLICT", "OK", "CONFLICT"]
+    replies = [[word, seq] for word, (seq, _, _) in zip(words, chunks, strict=True)]
+    return _stream(b, "append", *chunks), [*replies, ["OK", 3, 3, "open"]]
+
+
+@story("stream", "more bytes than it takes")
+def _(b: Recorder) -> Told:
+    return _stream(b, "open", (0, "abc", ""), (1, "d", ""), max_bytes=3), [
+        ["OK", 0], ["FULL", 3], ["OK", 1, 3, "open"],
+    ]  # fmt: skip
+
+
+@story("stream", "closing while a chunk is missing")
+def _(b: Recorder) -> Told:
+    b.run(_stream(b, "open", (1, "b", "1")))
+    return _stream(b, "close"), [["MORE", 0, 1, "open"]]
+
+
+@story("stream", "after its end")
+def _(b: Recorder) -> Told:
+    b.run(_stream(b, "open", (0, "b", "1")))
+    b.run(_stream(b, "close"))
+    return _stream(b, "append", (1, "c", "")), [["INVALID_STATE", "closed"]] * 2
+
+
+@story("stream", "that was not opened")
+def _(b: Recorder) -> Told:
+    return _stream(b, "append"), [["NOT_FOUND", "stream"]]
