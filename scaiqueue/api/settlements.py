@@ -132,7 +132,10 @@ class SettledItem(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 class SettledAndClaimed(Answer):
+    """`claim_error`: the items are settled, and the claim after them was refused."""
+
     claimed: list[ClaimedMessage]
+    claim_error: ErrorBody | None = None
 
 
 def as_text(value: Any) -> str:

@@ -248,6 +248,15 @@ async def test_batches_of_verbs_and_the_next_claim(api: Api) -> None:
     assert body["data"][3]["error"]["code"] == "SCAIQUEUE_CLAIM_LOST"
     assert len(body["claimed"]) == 2
     one, two = body["claimed"]
+    assert body["claim_error"] is None
+    unknown = {"items": [{"id": one["id"]}], "claim": {"queue": "none", "wait_s": 1}}
+    failed(await api.http.post(path + "/complete", json=unknown), 404, "SCAIQUEUE_QUEUE_NOT_FOUND")
+    neither = {"items": [{"id": one["id"]}], "claim": {"wait_s": 3600}}
+    error = failed(await api.http.post(path + "/fail", json=neither), 422, "VALIDATION_ERROR")
+    assert {detail["field"] for detail in error["details"]} == {"claim.queue", "claim.wait_s"}
+    refused = {"items": [{"id": held[0]["id"]}], "claim": {"queue": "_events"}}
+    answer = await api.http.post(path + "/complete", json=refused)
+    assert answer.json()["claim_error"]["code"] == "SCAIQUEUE_SYSTEM_QUEUE_READONLY"
     extended = await api.http.post(path + "/extend", json={"items": [{"id": one["id"]}]})
     assert extended.json()["data"][0]["lease_expires_at"]
     released = await api.http.post(path + "/release", json={"items": [{"id": one["id"]}]})

@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from scaiqueue.api.answers import ListMeta, json_response
 from scaiqueue.api.endpoint import Call, Registry
-from scaiqueue.api.failures import error_body
+from scaiqueue.api.failures import ErrorBody, error_body
 from scaiqueue.api.routes.claiming import queues_named, take
 from scaiqueue.api.settlements import (
     Complete,
@@ -42,7 +42,8 @@ from scaiqueue.api.settlements import (
 )
 from scaiqueue.api.validation import decode, invalid
 from scaiqueue.errors import Code, Detail, QueueError
-from scaiqueue.queueing.directory import ScopeEntry
+from scaiqueue.queueing.directory import QueueEntry, ScopeEntry
+from scaiqueue.queueing.message import ClaimedMessage
 from scaiqueue.queueing.settle import Settled, Verb
 from scaiqueue.records import State
 from scaiqueue.scripts.binding import CancelItem
@@ -105,24 +106,39 @@ async def _many(
     return results
 
 
+async def _next_queues(call: Call, scope: ScopeEntry, asked: NextClaim | None) -> tuple[QueueEntry, ...]:
+    """Everything that can be wrong with the claim is said before the items are settled."""
+    if asked is None:
+        return ()
+    longest = call.services.settings.max_wait_s
+    wrong = []
+    if (asked.queue is None) == (not asked.queues):
+        wrong.append(Detail("claim.queue", "Give either queue or queues"))
+    if asked.strategy not in ("ordered", "oldest", "fair"):
+        wrong.append(Detail("claim.strategy", "One of ordered, oldest, fair"))
+    if asked.wait_s > longest:
+        wrong.append(Detail("claim.wait_s", f"At most {longest}"))
+    if wrong:
+        raise invalid(*wrong)
+    return await queues_named(call, scope, asked.queues or [str(asked.queue)])
+
+
 async def _then_claim(
-    call: Call, scope: ScopeEntry, results: list[SettledItem], asked: NextClaim | None
+    call: Call,
+    scope: ScopeEntry,
+    results: list[SettledItem],
+    asked: NextClaim | None,
+    queues: tuple[QueueEntry, ...],
 ) -> Response[Any]:
     if asked is None:
         return call.many(results)
-    names = [asked.queue] if asked.queue is not None else asked.queues or []
-    queues = await queues_named(call, scope, names)
-    claimed = await take(call, scope, queues, asked, asked.strategy)
-    return json_response(SettledAndClaimed(results, ListMeta(call.request_id), claimed))
-
-
-def _checked(asked: NextClaim | None) -> NextClaim | None:
-    if asked is not None:
-        if (asked.queue is None) == (not asked.queues):
-            raise invalid(Detail("claim.queue", "Give either queue or queues"))
-        if asked.strategy not in ("ordered", "oldest", "fair"):
-            raise invalid(Detail("claim.strategy", "One of ordered, oldest, fair"))
-    return asked
+    claimed: list[ClaimedMessage] = []
+    refused: ErrorBody | None = None
+    try:
+        claimed = await take(call, scope, queues, asked, asked.strategy)
+    except QueueError as error:
+        refused = error_body(error)
+    return json_response(SettledAndClaimed(results, ListMeta(call.request_id), claimed, refused))
 
 
 _items_and_claim = msgspec.json.Decoder(RawItems)
@@ -144,10 +160,10 @@ _HOLDER_ERRORS = (Code.SCAIQUEUE_CLAIM_LOST, Code.SCAIQUEUE_INVALID_STATE)
 async def complete_batch(call: Call) -> Response[Any]:
     scope = await call.scope()
     asked = await call.body(_items_and_claim)
-    _checked(asked.claim)
+    queues = await _next_queues(call, scope, asked.claim)
     verb = call.services.settlement.complete
     results = await _many(call, scope, asked.items, _complete_one, complete_item, verb)
-    return await _then_claim(call, scope, results, asked.claim)
+    return await _then_claim(call, scope, results, asked.claim, queues)
 
 
 @settling(
@@ -160,10 +176,10 @@ async def complete_batch(call: Call) -> Response[Any]:
 async def fail_batch(call: Call) -> Response[Any]:
     scope = await call.scope()
     asked = await call.body(_items_and_claim)
-    _checked(asked.claim)
+    queues = await _next_queues(call, scope, asked.claim)
     verb = call.services.settlement.fail
     results = await _many(call, scope, asked.items, _fail_one, fail_item, verb)
-    return await _then_claim(call, scope, results, asked.claim)
+    return await _then_claim(call, scope, results, asked.claim, queues)
 
 
 @settling(
