@@ -43,6 +43,7 @@ class ApiServer(Server):
             *(f"SCAIQUEUE_{name.upper()}={value}" for name, value in settings.items()),
             *(sys.executable, "-m", "uvicorn", "--factory", "scaiqueue.api.app:create_app"),
             *("--host", "127.0.0.1", "--port", str(self.port), "--no-access-log"),
+            *("--timeout-keep-alive", "60"),
         ]
 
     def answers(self) -> bool:

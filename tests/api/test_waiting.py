@@ -93,14 +93,14 @@ async def test_a_storm_of_cancelled_requests_leaves_every_reply_with_its_request
         answer = await client.post(publish, json={"type": f"t{number}", "body": number})
         assert answer.json()["data"]["body"] == number
 
-    async def leave(number: int) -> None:
-        async with api.with_key(api.http.headers["authorization"].removeprefix("Bearer ")) as client:
-            task = asyncio.create_task(client.post(publish, json={"type": "left", "body": number}))
-            await asyncio.sleep(0.001 * (number % 7))
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+    async def leave(client: httpx.AsyncClient, number: int) -> None:
+        task = asyncio.create_task(client.post(publish, json={"type": "left", "body": number}))
+        await asyncio.sleep(0.001 * (number % 7))
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
-    await asyncio.gather(*(one(api.http, n) for n in range(200)), *(leave(n) for n in range(60)))
+    async with api.with_key(api.http.headers["authorization"].removeprefix("Bearer ")) as leaver:
+        await asyncio.gather(*(one(api.http, n) for n in range(200)), *(leave(leaver, n) for n in range(60)))
     seen: list[int] = []
     while messages := (await api.http.post(claim, json={"batch_size": 100})).json()["data"]:
         seen += [message["body"] for message in messages if message["message_type"] != "left"]
