@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import structlog
 from redis.asyncio import Redis
 from sqlalchemy import insert
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from scaiqueue.persister import metrics
@@ -25,7 +25,8 @@ from scaiqueue.rows.engine import is_sqlite
 from scaiqueue.rows.tables import quarantine
 
 log = structlog.get_logger("scaiqueue.persister")
-REFUSALS = (DataError, IntegrityError, UnicodeError, OverflowError)
+# MariaDB calls these operational, though only the row is at fault: row too large, signal, constraint.
+ROW_FAULTS = {1118, 1644, 4025}
 IN_ONE_QUERY = 500
 T = TypeVar("T")
 
@@ -50,7 +51,9 @@ class Writer:
         """Write all of it or nothing. Raises PositionMoved, or a database error that is worth a retry."""
         try:
             await self._commit(batch, rows, old, careful=False)
-        except (_Careful, *REFUSALS):
+        except Exception as error:
+            if not (isinstance(error, _Careful) or _is_refusal(error)):
+                raise
             await self._commit(batch, rows, old, careful=True)
 
     async def _commit(self, batch: Batch, rows: Rows, old: Version, *, careful: bool) -> None:
@@ -150,7 +153,7 @@ class _CarefulWrite:
 
     def _refuse(self, message_id: str, error: Exception) -> None:
         scope_id, touched = self.stored[message_id]
-        reason = error.orig if isinstance(error, DataError | IntegrityError) else error
+        reason = error.orig if isinstance(error, DBAPIError) else error
         self.refused.append(refusal(scope_id, message_id, touched, Exception(str(reason))))
 
     async def _bisect(
@@ -164,13 +167,23 @@ class _CarefulWrite:
         try:
             async with self.conn.begin_nested():
                 await write(self.conn, rows)
-        except REFUSALS as error:
+        except Exception as error:
+            if not _is_refusal(error):
+                raise
             if len(rows) == 1:
                 refuse(rows[0], error)
                 return
             middle = len(rows) // 2
             await self._bisect(rows[:middle], write, refuse)
             await self._bisect(rows[middle:], write, refuse)
+
+
+def _is_refusal(error: Exception) -> bool:
+    """True where the row is at fault, so that trying it again can't help."""
+    if isinstance(error, DataError | IntegrityError | UnicodeError | OverflowError):
+        return True
+    code = error.orig.args[:1] if isinstance(error, OperationalError) and error.orig else ()
+    return bool(code) and code[0] in ROW_FAULTS
 
 
 def _drop(row: object, error: Exception) -> None:

@@ -163,7 +163,7 @@ journal_positions = _table(
     Column("updated_at", Ms, nullable=False),
 )
 
-# One row per journal entry, whatever its number of messages; rows/events.py makes envelopes of it.
+# One row per journal entry, whatever its number of messages: `transitions` is its flat array of events.
 events = _table(
     "events",
     Column("shard", Integer, nullable=False),
