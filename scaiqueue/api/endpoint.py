@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from litestar import Request, Response
 from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
+from litestar.types import Receive
 
 from scaiqueue.api.answers import many, one
 from scaiqueue.api.permissions import PERMISSIONS, Permission
@@ -35,12 +36,28 @@ Q = TypeVar("Q", bound=msgspec.Struct)
 Handler = Callable[["Call"], Awaitable[Response[Any]]]
 
 
+class Asked(Protocol):
+    """What endpoints use of a request: Litestar's, or one of `hot`."""
+
+    @property
+    def headers(self) -> Any: ...
+    @property
+    def path_params(self) -> dict[str, Any]: ...
+    @property
+    def query_params(self) -> Any: ...
+    @property
+    def receive(self) -> Receive: ...
+    @property
+    def scope(self) -> Any: ...
+    async def body(self) -> bytes: ...
+
+
 class Call:
     """One request to an endpoint: who calls, with what, and the services that answer."""
 
     __slots__ = ("principal", "request", "request_id", "services")
 
-    def __init__(self, request: Request[Any, Any, Any], principal: Principal, services: Services) -> None:
+    def __init__(self, request: Asked, principal: Principal, services: Services) -> None:
         self.request = request
         self.principal = principal
         self.services = services
@@ -173,26 +190,28 @@ class Endpoint:
     description: str = ""
     other_statuses: dict[int, str] = field(default_factory=dict)
     media_types: tuple[str, ...] = ("application/json",)
+    hot: bool = False
+
+    async def respond(self, request: Asked, services: Services) -> Response[Any]:
+        """Authenticates, checks the permission, calls the handler."""
+        principal = await services.key_ring.authenticate(request.headers.get("authorization"))
+        if self.permission is not None and self.permission.value not in principal.permissions:
+            raise QueueError(
+                Code.AUTHZ_PERMISSION_DENIED, f"The key lacks the permission {self.permission.value}."
+            )
+        answer: Response[Any] = await self.handler(Call(request, principal, services))
+        return answer
 
     def route(self, services: Callable[[], Services]) -> HTTPRouteHandler:
-        """The Litestar handler: authenticates, checks the permission, calls."""
-        handler, permission = self.handler, self.permission
+        """The Litestar handler."""
 
         async def handle(request: Request[Any, Any, Any]) -> Response[Any]:
             request_id_of(request.scope)
-            available = services()
-            principal = await available.key_ring.authenticate(request.headers.get("authorization"))
-            if permission is not None and permission.value not in principal.permissions:
-                raise QueueError(
-                    Code.AUTHZ_PERMISSION_DENIED, f"The key lacks the permission {permission.value}."
-                )
-            return await handler(Call(request, principal, available))
+            return await self.respond(request, services())
 
         handle.__name__ = self.handler.__name__
-        # Litestar keeps names such as `scope` to itself.
-        path = BASE + _placeholder.sub(_typed, self.path)
         return HTTPRouteHandler(
-            path,
+            self.route_path,
             http_method=HttpMethod(self.method),
             status_code=self.status,
             name=self.name,
@@ -202,6 +221,11 @@ class Endpoint:
     @property
     def name(self) -> str:
         return self.handler.__name__
+
+    @property
+    def route_path(self) -> str:
+        """As Litestar knows it, which keeps names such as `scope` to itself."""
+        return BASE + _placeholder.sub(_typed, self.path)
 
     @property
     def full_path(self) -> str:

@@ -87,6 +87,7 @@ async def _disconnected(call: Call) -> None:
 @claiming(
     "POST /scopes/{scope}/queues/{queue}/messages/claim",
     "Claim the next messages of a queue",
+    hot=True,
     body=Claim,
     body_optional=True,
     answer=ClaimedMessage,
@@ -104,6 +105,7 @@ async def claim(call: Call) -> Response[Any]:
 @claiming(
     "POST /scopes/{scope}/messages/claim",
     "Claim the next messages of several queues",
+    hot=True,
     body=ClaimMany,
     answer=ClaimedMessage,
     many=True,

@@ -58,7 +58,7 @@ _KEY_HEADER = Parameter(
 
 
 def _header_key(call: Call) -> str | None:
-    key = call.request.headers.get("idempotency-key")
+    key: str | None = call.request.headers.get("idempotency-key")
     if key is not None and not 1 <= len(key) <= 256:
         raise invalid(Detail("Idempotency-Key", "1 to 256 characters"))
     return key
@@ -67,6 +67,7 @@ def _header_key(call: Call) -> str | None:
 @publishing(
     "POST /scopes/{scope}/queues/{queue}/messages",
     "Publish a message",
+    hot=True,
     body=Publish,
     answer=Message,
     status=201,
@@ -98,6 +99,7 @@ async def publish(call: Call) -> Response[Any]:
 @publishing(
     "POST /scopes/{scope}/queues/{queue}/messages/batch",
     "Publish many messages",
+    hot=True,
     body=PublishBatch,
     answer=PublishedItem,
     many=True,

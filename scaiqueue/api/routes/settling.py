@@ -153,6 +153,7 @@ _HOLDER_ERRORS = (Code.SCAIQUEUE_CLAIM_LOST, Code.SCAIQUEUE_INVALID_STATE)
 @settling(
     "POST /scopes/{scope}/messages/complete",
     "Complete many messages, and claim the next",
+    hot=True,
     body=CompleteBatch,
     answer=SettledItem,
     many=True,
@@ -169,6 +170,7 @@ async def complete_batch(call: Call) -> Response[Any]:
 @settling(
     "POST /scopes/{scope}/messages/fail",
     "Fail many messages, and claim the next",
+    hot=True,
     body=FailBatch,
     answer=SettledItem,
     many=True,
@@ -185,6 +187,7 @@ async def fail_batch(call: Call) -> Response[Any]:
 @settling(
     "POST /scopes/{scope}/messages/release",
     "Release many messages",
+    hot=True,
     body=ReleaseBatch,
     answer=SettledItem,
     many=True,
@@ -199,6 +202,7 @@ async def release_batch(call: Call) -> Response[Any]:
 @settling(
     "POST /scopes/{scope}/messages/extend",
     "Extend the leases of many messages",
+    hot=True,
     body=ExtendBatch,
     answer=SettledItem,
     many=True,
@@ -213,6 +217,7 @@ async def extend_batch(call: Call) -> Response[Any]:
 @settling(
     "POST /scopes/{scope}/messages/{message}/complete",
     "Complete a message",
+    hot=True,
     body=Complete,
     body_optional=True,
     answer=SettledItem,
@@ -226,6 +231,7 @@ async def complete(call: Call) -> Response[Any]:
 @settling(
     "POST /scopes/{scope}/messages/{message}/fail",
     "Fail a message: it is retried, or goes to the dead letter",
+    hot=True,
     body=Fail,
     body_optional=True,
     answer=SettledItem,
@@ -238,6 +244,7 @@ async def fail(call: Call) -> Response[Any]:
 @settling(
     "POST /scopes/{scope}/messages/{message}/release",
     "Return a message untried",
+    hot=True,
     body=Release,
     body_optional=True,
     answer=SettledItem,
@@ -250,6 +257,7 @@ async def release(call: Call) -> Response[Any]:
 @settling(
     "POST /scopes/{scope}/messages/{message}/extend",
     "Lengthen a lease",
+    hot=True,
     body=Extend,
     body_optional=True,
     answer=SettledItem,
@@ -263,6 +271,7 @@ async def extend(call: Call) -> Response[Any]:
 @settling(
     "POST /scopes/{scope}/messages/{message}/cancel",
     "Cancel a message",
+    hot=True,
     answer=SettledItem,
     errors=(Code.SCAIQUEUE_INVALID_STATE,),
 )
