@@ -9,13 +9,11 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from sqlalchemy import literal, select
 from uuid_utils import uuid7
 
 from scaiqueue.api.permissions import ALL_PERMISSIONS
+from scaiqueue.connection import open_redis
 from scaiqueue.keys import ScopeKeys, Shard
 from scaiqueue.moments import now_ms
 from scaiqueue.persister.service import Persister
@@ -44,23 +42,8 @@ from scaiqueue_agents.jobs import enqueue_run, open_queue
 
 FIRST_TENANT = "default"
 READY_WITHIN_S = 2
-CONNECTIONS = 24
-CONNECTION_WITHIN_S = 5
 
 _log = structlog.get_logger("scaiqueue.services")
-
-
-def open_redis(url: str) -> Redis:
-    """A client whose calls wait for a free connection and are never repeated unseen."""
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=CONNECTIONS,
-        timeout=CONNECTION_WITHIN_S,
-        socket_connect_timeout=CONNECTION_WITHIN_S,
-        retry=Retry(NoBackoff(), 0),
-        decode_responses=False,
-    )
-    return Redis.from_pool(pool)
 
 
 class Readiness(msgspec.Struct):

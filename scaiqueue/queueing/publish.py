@@ -118,6 +118,7 @@ class Publisher:
                 idem=key_places[draft.key] if draft.key else "",
                 digest=draft.digest,
                 idem_ms=draft.key_ms,
+                checked=1,
             )
             for draft in drafts
         ]
