@@ -286,6 +286,7 @@ class MariaDbServer(Server):
             *_as_root(),
             "--skip-networking",
             f"--datadir={self.datadir}",
+            f"--tmpdir={self.folder}",  # a starting server empties its own: never a shared one
             f"--socket={self.socket}",
             f"--pid-file={self.folder / 'pid'}",
             *self.options,
