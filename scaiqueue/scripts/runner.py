@@ -26,7 +26,7 @@ async def _always() -> bool:
 
 
 class ScriptRunner:
-    """Calls scripts on one client, of a server or a cluster. `may_reload` decides about healing a NOSCRIPT."""
+    """Calls scripts on one client, of a server or a cluster. `may_reload` decides about healing NOSCRIPT."""
 
     def __init__(self, redis: Redis, may_reload: Permission = _always) -> None:
         self.redis = redis
