@@ -49,11 +49,12 @@ def open_redis(url: str) -> Redis:
         raise ValueError(f"{scheme}: not a Redis URL; use redis://, rediss:// or unix://")
     pool = BlockingConnectionPool.from_url(
         url,
-        connection_class=_by_scheme[scheme],
         max_connections=CONNECTIONS,
         timeout=CONNECTION_WITHIN_S,
         socket_connect_timeout=CONNECTION_WITHIN_S,
         retry=Retry(NoBackoff(), 0),
         decode_responses=False,
     )
+    # from_url chooses the class by the scheme, whatever it is given.
+    pool.connection_class = _by_scheme[scheme]
     return Redis.from_pool(pool)
