@@ -17,7 +17,8 @@ from scaiqueue.rows import positions
 from scaiqueue.rows.engine import reading
 
 RUN_ID = "run_id"
-LOCK_SECONDS = 30.0
+# As long as the next process waits where one died in the middle of it; it is extended page by page.
+LOCK_SECONDS = 10.0
 
 
 class Health(NamedTuple):
