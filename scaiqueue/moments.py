@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 
 LATEST_MS = 4_133_980_799_999  # end of the year 2100, the last deadline that a score can hold
 
@@ -14,7 +15,13 @@ def now_ms() -> int:
 
 def text(ms: int) -> str:
     """`2026-01-31T12:00:00.000Z`"""
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    seconds, rest = divmod(ms, 1000)
+    return f"{_whole(seconds)}.{rest:03d}Z"
+
+
+@lru_cache(4096)
+def _whole(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")[:-6]
 
 
 def optional_text(ms: int) -> str | None:

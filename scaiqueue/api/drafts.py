@@ -72,7 +72,7 @@ _string = msgspec.json.Decoder(str)
 
 def _content(asked: Publish) -> bytes:
     raw = bytes(asked.body) or NULL_BODY
-    if is_json_type(asked.content_type):
+    if asked.content_type == JSON_TYPE or is_json_type(asked.content_type):
         return raw
     try:
         return b64decode(_string.decode(raw), validate=True)

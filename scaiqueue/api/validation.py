@@ -12,6 +12,7 @@ import msgspec
 from scaiqueue.errors import Code, Detail, QueueError
 
 T = TypeVar("T")
+L = TypeVar("L")
 
 _place = re.compile(r" - at `(?:key in )?\$(.*)`$")
 _MAX_DETAILS = 100
@@ -55,6 +56,18 @@ def decode(decoder: msgspec.json.Decoder[T], raw: bytes, prefix: str = "") -> T:
     except (RecursionError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise malformed(str(error)) from None
     raise invalid(*(found[:_MAX_DETAILS] or [_detail(first, prefix)]))
+
+
+def decode_items(strict: msgspec.json.Decoder[T], loose: msgspec.json.Decoder[L], raw: bytes) -> T | L:
+    """A batch's items decoded in one go; where one of them is wrong, as raw items, each to be judged alone.
+
+    Raises as `decode` for what is wrong around the items.
+    """
+    check_text(raw)
+    try:
+        return strict.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return decode(loose, raw)
 
 
 def _detail(error: msgspec.ValidationError, prefix: str) -> Detail:

@@ -17,6 +17,7 @@ from scaiqueue.records import Origin, Outcome, Record, State, decode_outcome, de
 
 NO_OUTCOME = Outcome(b"", "")
 NULL = Raw(b"null")
+_STATE_NAMES = {int(state): state.name for state in State}
 _parse_raw = msgspec.json.Decoder(Raw).decode
 
 
@@ -102,7 +103,7 @@ def is_json(body: bytes) -> bool:
 
 def spliced_body(header: Header, body: bytes) -> tuple[str, Raw]:
     """Encoding and JSON text of a body: itself, or base64 where it isn't JSON whatever it claims."""
-    if is_json_type(header.content_type or JSON_TYPE) and is_json(body):
+    if (header.content_type is None or is_json_type(header.content_type)) and is_json(body):
         return "json", Raw(body)
     return "base64", Raw(b'"' + b64encode(body) + b'"')
 
@@ -127,7 +128,7 @@ def fields_of(
     place: Place, message_id: str, record: Record, header: Header, body: bytes, outcome: Outcome
 ) -> dict[str, Any]:
     """The model's fields."""
-    state = State(record.state)
+    state = record.state
     encoding, spliced = spliced_body(header, body)
     priority = header.priority or Priority.of_rank(record.rank)
     return {
@@ -152,16 +153,16 @@ def fields_of(
         "deadline": moments.optional_text(record.deadline),
         "idempotency_key": header.idempotency_key,
         "hitl_spec": None,
-        "state": state.name,
+        "state": _STATE_NAMES[state],
         "attempts": record.attempts,
-        "claimed_by": claimant(record.holder) if state is State.claimed else None,
+        "claimed_by": claimant(record.holder) if state == State.claimed else None,
         "failure_reason": outcome.reason or None,
         "response": _response(outcome.response),
         "created_at": moments.text(record.created_at),
         "updated_at": moments.text(record.updated_at),
         "delay_until": header.delay_until,
         "visible_at": moments.optional_text(record.due_at),
-        "completed_at": moments.text(record.updated_at) if state is State.completed else None,
+        "completed_at": moments.text(record.updated_at) if state == State.completed else None,
         "origin": origin_view(record.dead_letter_origin),
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from uuid_utils import uuid7
 
@@ -56,7 +57,7 @@ class Published:
 @dataclass(frozen=True, slots=True)
 class _Answer:
     entry: Version | None
-    reply: list[object]
+    reply: list[Any]
 
 
 class Publisher:
@@ -148,10 +149,10 @@ class Publisher:
             raise refusals.unavailable("The rows' commit was not seen in time.")
 
 
-def _result(reply: list[object]) -> Published | QueueError:
-    match reply:
-        case ["OK", bytes(message_id), _, bytes(state), at]:
-            return Published(message_id.decode(), state.decode(), int(str(at)))
-        case ["DUPLICATE", bytes(message_id), *_]:
-            return Published(message_id.decode(), replay=True)
+def _result(reply: list[Any]) -> Published | QueueError:
+    if reply[0] == "OK":
+        _, message_id, _seq, state, at = reply
+        return Published(message_id.decode(), state.decode(), int(at))
+    if reply[0] == "DUPLICATE":
+        return Published(reply[1].decode(), replay=True)
     return refusals.of_reply(reply)

@@ -12,7 +12,7 @@ from msgspec import Raw
 from scaiqueue.api.drafts import Publish, make_draft
 from scaiqueue.api.endpoint import Call, Parameter, Registry
 from scaiqueue.api.failures import ErrorBody, error_body
-from scaiqueue.api.validation import check_text, decode, invalid
+from scaiqueue.api.validation import decode, decode_items, invalid
 from scaiqueue.errors import Code, Detail, QueueError
 from scaiqueue.queueing.directory import QueueEntry
 from scaiqueue.queueing.message import Message, Place, published_message
@@ -41,7 +41,7 @@ class PublishedItem(msgspec.Struct, omit_defaults=True):
 
 
 _publish = msgspec.json.Decoder(Publish)
-_batch = msgspec.json.Decoder(_RawBatch)
+_batch, _raw_batch = msgspec.json.Decoder(PublishBatch), msgspec.json.Decoder(_RawBatch)
 _PUBLISH_ERRORS = (
     Code.SCAIQUEUE_SCOPE_PAUSED,
     Code.SCAIQUEUE_QUEUE_PAUSED,
@@ -112,13 +112,13 @@ async def publish_batch(call: Call) -> Response[Any]:
     Answers one item per message in the order given, each with its own result or error.
     """
     queue = await call.queue()
-    raws = await _items(call)
+    items = await _items(call)
     drafts: list[Draft] = []
     results: list[PublishedItem] = []
     places: list[int] = []
-    for raw in raws:
+    for item in items:
         try:
-            drafts.append(_draft(call, queue, raw))
+            drafts.append(_draft(call, queue, item))
             places.append(len(results))
             results.append(PublishedItem())
         except QueueError as error:
@@ -138,11 +138,12 @@ def _item(result: Published | QueueError) -> PublishedItem:
     return PublishedItem(id=result.id, state=result.state)
 
 
-def _draft(call: Call, queue: QueueEntry, raw: bytes) -> Draft:
-    return make_draft(decode(_publish, raw), queue, call.principal.key_id, call.services.settings)
+def _draft(call: Call, queue: QueueEntry, item: Publish | bytes) -> Draft:
+    asked = item if isinstance(item, Publish) else decode(_publish, item)
+    return make_draft(asked, queue, call.principal.key_id, call.services.settings)
 
 
-async def _items(call: Call) -> Sequence[bytes]:
+async def _items(call: Call) -> Sequence[Publish | bytes]:
     body = await call.request.body()
     settings = call.services.settings
     if len(body) > settings.max_batch_bytes:
@@ -151,10 +152,10 @@ async def _items(call: Call) -> Sequence[bytes]:
         )
     kind = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind in ("application/x-ndjson", "application/ndjson", "application/jsonl"):
-        items: Sequence[bytes] = [line for line in body.split(b"\n") if line.strip()]
+        items: Sequence[Publish | bytes] = [line for line in body.split(b"\n") if line.strip()]
     else:
-        check_text(body)
-        items = [bytes(raw) for raw in decode(_batch, body).messages]
+        batch = decode_items(_batch, _raw_batch, body)
+        items = [bytes(item) if isinstance(item, Raw) else item for item in batch.messages]
     if not 1 <= len(items) <= settings.max_batch_items:
         raise invalid(Detail("messages", f"1 to {settings.max_batch_items} items"))
     return items

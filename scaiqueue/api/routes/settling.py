@@ -40,7 +40,7 @@ from scaiqueue.api.settlements import (
     moved,
     release_item,
 )
-from scaiqueue.api.validation import decode, invalid
+from scaiqueue.api.validation import decode, decode_items, invalid
 from scaiqueue.errors import Code, Detail, QueueError
 from scaiqueue.queueing.directory import QueueEntry, ScopeEntry
 from scaiqueue.queueing.message import ClaimedMessage
@@ -74,7 +74,7 @@ async def _one(
 async def _many(
     call: Call,
     scope: ScopeEntry,
-    raws: Sequence[Raw],
+    given: Sequence[Raw | Holding],
     decoder: msgspec.json.Decoder[Any],
     make: Make[Any, Item],
     verb: Verb[Item],
@@ -82,14 +82,14 @@ async def _many(
 ) -> list[SettledItem]:
     """One result per item, in order, each with its own error."""
     limit = call.services.settings.max_batch_items
-    if not 1 <= len(raws) <= limit:
+    if not 1 <= len(given) <= limit:
         raise invalid(Detail("items", f"1 to {limit} items"))
     results: list[SettledItem] = []
     items: list[Item] = []
     places: list[int] = []
-    for raw in raws:
+    for item_or_raw in given:
         try:
-            asked = decode(decoder, bytes(raw))
+            asked: Any = decode(decoder, bytes(item_or_raw)) if isinstance(item_or_raw, Raw) else item_or_raw
             await call.require_message(scope, asked.id)
             items.append(make(asked.id, asked, call))
             places.append(len(results))
@@ -143,6 +143,8 @@ async def _then_claim(
 
 _items_and_claim = msgspec.json.Decoder(RawItems)
 _items_only = msgspec.json.Decoder(RawItemsOnly)
+_complete_batch, _fail_batch = msgspec.json.Decoder(CompleteBatch), msgspec.json.Decoder(FailBatch)
+_release_batch, _extend_batch = msgspec.json.Decoder(ReleaseBatch), msgspec.json.Decoder(ExtendBatch)
 _complete, _complete_one = msgspec.json.Decoder(Complete), msgspec.json.Decoder(CompleteOne)
 _fail, _fail_one = msgspec.json.Decoder(Fail), msgspec.json.Decoder(FailOne)
 _release, _release_one = msgspec.json.Decoder(Release), msgspec.json.Decoder(ReleaseOne)
@@ -160,7 +162,7 @@ _HOLDER_ERRORS = (Code.SCAIQUEUE_CLAIM_LOST, Code.SCAIQUEUE_INVALID_STATE)
 )
 async def complete_batch(call: Call) -> Response[Any]:
     scope = await call.scope()
-    asked = await call.body(_items_and_claim)
+    asked = decode_items(_complete_batch, _items_and_claim, await call.request.body())
     queues = await _next_queues(call, scope, asked.claim)
     verb = call.services.settlement.complete
     results = await _many(call, scope, asked.items, _complete_one, complete_item, verb)
@@ -177,7 +179,7 @@ async def complete_batch(call: Call) -> Response[Any]:
 )
 async def fail_batch(call: Call) -> Response[Any]:
     scope = await call.scope()
-    asked = await call.body(_items_and_claim)
+    asked = decode_items(_fail_batch, _items_and_claim, await call.request.body())
     queues = await _next_queues(call, scope, asked.claim)
     verb = call.services.settlement.fail
     results = await _many(call, scope, asked.items, _fail_one, fail_item, verb)
@@ -194,7 +196,7 @@ async def fail_batch(call: Call) -> Response[Any]:
 )
 async def release_batch(call: Call) -> Response[Any]:
     scope = await call.scope()
-    asked = await call.body(_items_only)
+    asked = decode_items(_release_batch, _items_only, await call.request.body())
     verb = call.services.settlement.release
     return call.many(await _many(call, scope, asked.items, _release_one, release_item, verb))
 
@@ -209,7 +211,7 @@ async def release_batch(call: Call) -> Response[Any]:
 )
 async def extend_batch(call: Call) -> Response[Any]:
     scope = await call.scope()
-    asked = await call.body(_items_only)
+    asked = decode_items(_extend_batch, _items_only, await call.request.body())
     verb = call.services.settlement.extend
     return call.many(await _many(call, scope, asked.items, _extend_one, extend_item, verb, extended))
 
