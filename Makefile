@@ -8,10 +8,10 @@ export PATH := $(BIN):$(PATH)
 JOBS ?= 2
 LUA := $(wildcard lua/*.lua lua/include/*.lua)
 
-.PHONY: help run demo test tests lint format generate servers clean
+.PHONY: help run demo bench bench-check load test tests lint format generate servers clean
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 .venv/.installed: pyproject.toml tools/venv.sh
 	@tools/venv.sh
@@ -26,6 +26,19 @@ run: .venv/.installed  ## everything on the embedded default; Ctrl-C ends it (AR
 
 demo: .venv/.installed  ## real webhooks through the whole queue, one consumer killed, every row checked (ARGS="--help")
 	@python -m loadtest.demo $(ARGS)
+
+.venv/.measuring: .venv/.installed
+	@tools/venv.sh --measuring
+	@touch $@
+
+bench: .venv/.measuring servers  ## measure against floors and other queues (ARGS="scripts http persister peers --quick")
+	@python -m loadtest.bench $(ARGS)
+
+bench-check: .venv/.measuring servers  ## fail if a ratio to a floor lost more than 15 % against the baseline
+	@python -m loadtest.bench scripts http persister --check --out .bench/check $(ARGS)
+
+load: .venv/.measuring  ## load over HTTP with Locust: scenarios, a sweep, the knee (UI=1 for the web page)
+	@python -m loadtest.load $(if $(UI),--ui) $(ARGS)
 
 servers:  ## install the servers and linters that the tests need, through the system's package manager
 	@tools/servers.sh

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes .venv and installs the package into it; with --developer also what lint and the tests need.
+# Makes .venv and installs the package into it; with --developer also what lint and the tests need,
+# with --measuring what load tests and benchmarks need.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -36,6 +37,9 @@ if [ "${1:-}" = --developer ]; then
     echo "installing what lint and the tests need" >&2
     pip install --editable . --group dev
     (cd tools/lua && PATH="$PWD/../../.venv/bin:$PATH" npm ci --silent --no-audit --no-fund)
+elif [ "${1:-}" = --measuring ]; then
+    echo "installing what measurements need" >&2
+    pip install --editable . --group load
 else
     echo "installing ScaiQueue into .venv" >&2
     pip install --editable .

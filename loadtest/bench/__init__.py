@@ -1,0 +1,1 @@
+"""Measurements of ScaiQueue against floors and peers. `python -m loadtest.bench --help`."""

@@ -1,0 +1,115 @@
+"""The servers that the HTTP cases need: one API process on private Redis and MariaDB, and the floor."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from scaiqueue.api.endpoint import BASE
+from tests.servers import MariaDbServer, RedisServer, Server, free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+_ROOMY = ("--innodb-buffer-pool-size=512M", "--innodb-log-file-size=256M", "--max-connections=128")
+_HTTP_SECONDS = 30
+
+
+class HttpServer(Server):
+    """A Python module that serves HTTP on `port`; `path` answers 2xx once it is ready."""
+
+    def __init__(self, module: Sequence[str], path: str, environment: Mapping[str, str] = {}) -> None:
+        super().__init__()
+        self.port = free_port()
+        self._module, self._path = module, path
+        self._environment = {"PYTHONPATH": str(ROOT), **environment}
+
+    def command(self) -> Sequence[str]:
+        assignments = [f"{name}={value}" for name, value in self._environment.items()]
+        words = [word.replace("PORT", str(self.port)) for word in self._module]
+        return ["/usr/bin/env", *assignments, sys.executable, "-m", *words]
+
+    def renumber(self) -> None:
+        self.port = free_port()
+
+    def answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{self._path}", timeout=2):
+                return True
+        except urllib.error.HTTPError as error:
+            return error.code == 405
+        except OSError:
+            return False
+
+
+def roomy_mariadb() -> MariaDbServer:
+    """A buffer pool of 512 MiB and a redo log of 256 MiB; each commit is synced."""
+    return MariaDbServer(*_ROOMY)
+
+
+def floor_server() -> HttpServer:
+    return HttpServer(["loadtest.floors.empty_app", "PORT"], "/messages")
+
+
+class Deployment(NamedTuple):
+    """One API process and what is behind it."""
+
+    api: HttpServer
+    redis: RedisServer
+    mariadb: MariaDbServer
+    database_url: str
+    key: str
+
+    @property
+    def pids(self) -> dict[str, int]:
+        return {"api": self.api.pid, "redis": self.redis.pid, "mariadb": self.mariadb.pid}
+
+    def ask(self, path: str, body: object = None, method: str = "POST") -> object:
+        """A call outside of what is measured; the answer's data."""
+        asked = urllib.request.Request(
+            f"http://127.0.0.1:{self.api.port}{BASE}{path}",
+            data=msgspec.json.encode(body) if body is not None else None,
+            headers={"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"},
+            method=method,
+        )
+        with urllib.request.urlopen(asked, timeout=_HTTP_SECONDS) as answer:
+            found: dict[str, object] = msgspec.json.decode(answer.read())
+        return found["data"]
+
+    def metrics(self) -> str:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{self.api.port}/metrics", timeout=_HTTP_SECONDS
+        ) as answer:
+            text: bytes = answer.read()
+        return text.decode()
+
+
+@contextmanager
+def deployment(redis: RedisServer | None = None) -> Iterator[Deployment]:
+    """`scaiqueue api` with one process, on a Redis of its own (or the one given) and a MariaDB of its own.
+
+    The limit on messages that are not yet rows is lifted, so that a burst measures the API and no refusal.
+    """
+    key = "sgk_" + secrets.token_urlsafe(32)
+    with roomy_mariadb() as mariadb:
+        server = redis or RedisServer().start()
+        try:
+            database_url = mariadb.create_database("bench")
+            environment = {
+                "SCAIQUEUE_REDIS_URL": server.url,
+                "SCAIQUEUE_DATABASE_URL": database_url,
+                "SCAIQUEUE_API_KEY": key,
+                "SCAIQUEUE_BACKLOG_LIMIT": "100000000",
+                "SCAIQUEUE_LOG_LEVEL": "warning",
+            }
+            with HttpServer(["scaiqueue", "api", "--port", "PORT"], "/healthz", environment) as api:
+                yield Deployment(api, server, mariadb, database_url, key)
+        finally:
+            if redis is None:
+                server.close()

@@ -1,0 +1,5 @@
+"""Other queues, each run in a virtual environment of its own, doing jobs that do nothing.
+
+Each program is called `PROGRAM enqueue URL JOBS` or `PROGRAM work URL JOBS`, and writes one line
+`RESULT {json}`.
+"""
