@@ -105,30 +105,30 @@ def make_draft(
         asked.durability or queue.settings.durability or queue.scope.row.durability or settings.durability
     )
     delay_ms = _delay_ms(asked)
-    header = encode_header(
-        Header(
-            type=asked.type,
-            labels=asked.labels,
-            source=asked.source,
-            correlation_id=asked.correlation_id,
-            causation_id=asked.causation_id,
-            parent_id=asked.parent_id,
-            content_type=None if asked.content_type == JSON_TYPE else asked.content_type,
-            ttl_seconds=asked.ttl_seconds,
-            deadline=None if asked.deadline is None else moments.text(moments.milliseconds(asked.deadline)),
-            delay_until=moments.text(moments.now_ms() + delay_ms) if delay_ms else None,
-            idempotency_key=key,
-            priority=asked.priority,
-            queue_id=queue.id,
-            durability=durability,
-        )
+    written = Header(
+        type=asked.type,
+        labels=asked.labels,
+        source=asked.source,
+        correlation_id=asked.correlation_id,
+        causation_id=asked.causation_id,
+        parent_id=asked.parent_id,
+        content_type=None if asked.content_type == JSON_TYPE else asked.content_type,
+        ttl_seconds=asked.ttl_seconds,
+        deadline=None if asked.deadline is None else moments.text(moments.milliseconds(asked.deadline)),
+        delay_until=moments.text(moments.now_ms() + delay_ms) if delay_ms else None,
+        idempotency_key=key,
+        priority=asked.priority,
+        queue_id=queue.id,
+        durability=durability,
     )
+    header = encode_header(written)
     if len(header) > MAX_HEADER:
         raise invalid(Detail("labels", f"Everything but the body takes at most {MAX_HEADER} bytes"))
     draft = Draft(
         queue=queue.keys,
         actor=actor,
         header=header,
+        written=written,
         body=body,
         rank=asked.priority.rank,
         delay_ms=delay_ms,

@@ -200,9 +200,7 @@ def published_message(place: Place, draft: Draft, published: Published) -> Messa
         due_at=at + int(draft.delay_ms or 0) if state is State.scheduled else 0,
         updated_at=at,
     )
-    return Message(
-        **fields_of(place, published.id, record, read_header(draft.header), draft.body, NO_OUTCOME)
-    )
+    return Message(**fields_of(place, published.id, record, draft.written, draft.body, NO_OUTCOME))
 
 
 def claimed_message(places: Mapping[str, Place], claimed: list[Any]) -> ClaimedMessage:

@@ -15,6 +15,7 @@ from scaiqueue.queueing import metrics, refusals
 from scaiqueue.queueing.batching import Batchers
 from scaiqueue.queueing.configure import Repairer
 from scaiqueue.queueing.directory import ScopeEntry
+from scaiqueue.queueing.header import Header
 from scaiqueue.records import Version
 from scaiqueue.scripts import binding
 from scaiqueue.scripts.binding import PublishItem
@@ -23,11 +24,13 @@ from scaiqueue.scripts.runner import Arg, ScriptRunner
 
 @dataclass(slots=True)
 class Draft:
-    """A message to be published. `key` is the Redis key of its idempotency key, "" for none."""
+    """A message to be published. `header` is `written`, encoded; `key` the Redis key of its idempotency key,
+    "" for none."""
 
     queue: QueueKeys
     actor: str
     header: bytes
+    written: Header
     body: bytes
     rank: int
     delay_ms: Arg = ""
