@@ -60,9 +60,10 @@ format: .venv/.developer  ## format Python and Lua in place
 	@ruff format .
 	@node tools/lua/format.mjs $(LUA)
 
-generate: .venv/.developer  ## what is made: from the contracts, the transition table and a run of the quickstart
+generate: .venv/.developer  ## what is made: from the contracts, the transition table, the code's lists and a run of the quickstart
 	@python -m scaiqueue.scripts.generate
 	@python -m tests.scripts.transitions
+	@python -m tests.reference.pages
 	@ruff format --quiet scaiqueue/scripts/binding.py
 	@python -m tests.quickstart.transcript
 

@@ -8,9 +8,8 @@ import time
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from scaiqueue.records import State
 from scaiqueue.rows.engine import reading
-from scaiqueue.rows.retention import move_to_archive
+from scaiqueue.rows.retention import TERMINAL, move_to_archive
 from scaiqueue.rows.tables import messages
 
 from . import metrics
@@ -18,7 +17,6 @@ from .agent import AgentContext, Budget, Result
 
 BATCH_ROWS = 500
 BATCH_BYTES = 8 * 2**20
-TERMINAL = [state for state in State if state.terminal]
 
 
 async def archive_messages(context: AgentContext, budget: Budget) -> Result:
@@ -41,11 +39,11 @@ async def archive_messages(context: AgentContext, budget: Budget) -> Result:
     return {"archived": archived}
 
 
-async def _oldest(engine: AsyncEngine, state: State, before: int) -> list[str]:
+async def _oldest(engine: AsyncEngine, state: int, before: int) -> list[str]:
     """Ids of the next batch: the longest terminal first, cut where the bodies exceed the byte bound."""
     query = (
         select(messages.c.id, func.length(messages.c.body) + func.length(messages.c.response))
-        .where(messages.c.state == int(state), messages.c.updated_at < before)
+        .where(messages.c.state == state, messages.c.updated_at < before)
         .order_by(messages.c.updated_at)
         .limit(BATCH_ROWS)
     )

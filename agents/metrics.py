@@ -14,6 +14,7 @@ DEAD_LETTER_GROWTH = Counter(
     "scaiqueue_dead_letter_growth_total", "Messages by which dead-letter queues grew from look to look."
 )
 ARCHIVED = Counter("scaiqueue_messages_archived_total", "Rows moved into the archive table.")
+REMOVED = Counter("scaiqueue_messages_removed_total", "Rows deleted because their queue's retention ended.")
 
 
 def observe_run(agent: str, seconds: float, *, failed: bool) -> None:

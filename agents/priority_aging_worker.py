@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-
-import msgspec
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncEngine
-
-from scaiqueue.keys import QueueKeys, ScopeKeys, Shard
-from scaiqueue.rows.engine import reading
-from scaiqueue.rows.tables import queues, scopes
+from scaiqueue.keys import QueueKeys
 from scaiqueue.scripts import binding
 from scaiqueue.scripts.replies import NotReadyError
 
 from .agent import QUEUE_NAME, AgentContext, Budget, Result
+from .chosen_queues import queues_with
 
 STEP = 200
-PAGE = 500
 RESUME_KEY = f"{QUEUE_NAME}:aging-from"
-
-
-@dataclass(frozen=True)
-class AgingQueue:
-    """A queue with aging set; `id` is its row's."""
-
-    id: str
-    keys: QueueKeys
 
 
 async def age_priorities(context: AgentContext, budget: Budget) -> Result:
@@ -39,7 +22,9 @@ async def age_priorities(context: AgentContext, budget: Budget) -> Result:
     """
     looked_at = aged = 0
     start = await context.coordination.get(RESUME_KEY)
-    async for queue in _aging_queues(context.engine, start.decode() if isinstance(start, bytes) else ""):
+    async for queue in queues_with(context.engine, "aging", start):
+        if queue.state == "archived":
+            continue
         looked_at += 1
         cursor, more = "", True
         while more:
@@ -61,26 +46,3 @@ async def _step(context: AgentContext, queue: QueueKeys, cursor: str) -> tuple[i
         return 0, ""
     word, raised, *rest = reply.items[0]
     return int(raised), str(rest[0]) if word == "MORE" else ""
-
-
-async def _aging_queues(engine: AsyncEngine, start: str) -> AsyncIterator[AgingQueue]:
-    """Queues with aging from row id `start` on. The filter in SQL is coarse, the decoded setting exact."""
-    columns = (queues.c.id, queues.c.slug, queues.c.settings, scopes.c.tenant_id, scopes.c.shard)
-    query = (
-        select(*columns, queues.c.scope_id)
-        .join(scopes, scopes.c.id == queues.c.scope_id)
-        .where(queues.c.state != "archived", queues.c.settings.contains('"aging"'))
-        .order_by(queues.c.id)
-        .limit(PAGE)
-    )
-    place = queues.c.id >= start
-    while True:
-        async with reading(engine) as connection:
-            rows = (await connection.execute(query.where(place))).all()
-        for row in rows:
-            if msgspec.json.decode(row.settings).get("aging"):
-                scope = ScopeKeys(Shard(row.shard), row.tenant_id, row.scope_id)
-                yield AgingQueue(row.id, scope.queue(row.slug))
-        if len(rows) < PAGE:
-            return
-        place = queues.c.id > rows[-1].id

@@ -9,6 +9,7 @@ from .expiry_enforcer import enforce_expiry
 from .idempotency_pruner import prune_idempotency_keys
 from .message_archiver import archive_messages
 from .priority_aging_worker import age_priorities
+from .retention_enforcer import enforce_retention
 from .visibility_timeout_enforcer import enforce_visibility_timeouts
 
 AGENTS: tuple[Agent, ...] = (
@@ -46,6 +47,13 @@ AGENTS: tuple[Agent, ...] = (
         bound_s=120,
         purpose="Raises messages that wait long in queues with aging, so that none starves.",
         run=age_priorities,
+    ),
+    Agent(
+        "retention_enforcer",
+        every_s=300,
+        bound_s=60,
+        purpose="Deletes terminal messages that their queue keeps no longer.",
+        run=enforce_retention,
     ),
     Agent(
         "idempotency_pruner",

@@ -74,7 +74,7 @@ def load_settings(
             try:
                 values[name] = msgspec.convert(value, FIELDS[name], strict=False)
             except msgspec.ValidationError:
-                wrong.append(f"{label}: must be {_allowed(FIELDS[name])}, not {value!r}")
+                wrong.append(f"{label}: must be {allowed(FIELDS[name])}, not {value!r}")
         elif complaint := _unknown(name, label):
             wrong.append(complaint)
     if not wrong:
@@ -105,7 +105,8 @@ def _read_file(path: Path, *, required: bool) -> dict[str, object]:
         raise SettingsError(f"{path}: {error}") from None
 
 
-def _allowed(kind: object) -> str:
+def allowed(kind: object) -> str:
+    """What a field of FIELDS may hold, for a person."""
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(map(str, get_args(kind)))
     arguments = get_args(kind)

@@ -1,4 +1,5 @@
-"""Depths, age and state of queues, read from the index: cardinalities, so they can't drift."""
+"""Depths, age and state of queues and ranks in them, read from the index: depths are cardinalities, so
+they can't drift."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from scaiqueue.records import decode_record
 MAX_HOPS = 200
 SAMPLE = 100
 RANK_SPAN = 2**40
+TOP_RANK = 5000
 NO_DEADLINE = 2**53 - 2**42
 
 
@@ -35,6 +37,17 @@ class Depths:
         if self.scope_state in ("paused", "archived") and self.state != "archived":
             return self.scope_state
         return self.state
+
+
+async def effective_ranks(redis: Redis, places: Sequence[tuple[QueueKeys, str]]) -> list[int | None]:
+    """Of messages given by priority queue and id, in one round trip; None for what is not pending there."""
+    if not places:
+        return []
+    pipe = redis.pipeline(transaction=False)
+    for keys, message_id in places:
+        pipe.zscore(keys.key("pending"), message_id)
+    scores = await pipe.execute()
+    return [None if score is None else TOP_RANK - int(score) // RANK_SPAN for score in scores]
 
 
 def _number(value: Any) -> int:

@@ -38,7 +38,8 @@ class OriginView(msgspec.Struct):
 
 
 class Message(msgspec.Struct, kw_only=True):
-    """A message. `body_encoding` is `base64` for content that is not JSON."""
+    """A message. `body_encoding` is `base64` for content that is not JSON. `effective_rank`: the rank (tier x
+    1000 + score, raised by aging) of what is pending in a priority queue; null for others."""
 
     id: str
     tenant_id: str
@@ -53,6 +54,7 @@ class Message(msgspec.Struct, kw_only=True):
     message_type: str
     priority_tier: str
     priority_score: int
+    effective_rank: int | None
     labels: dict[str, str]
     content_type: str
     body_encoding: str
@@ -125,7 +127,13 @@ def origin_view(origin: Origin | None) -> OriginView | None:
 
 
 def fields_of(
-    place: Place, message_id: str, record: Record, header: Header, body: bytes, outcome: Outcome
+    place: Place,
+    message_id: str,
+    record: Record,
+    header: Header,
+    body: bytes,
+    outcome: Outcome,
+    effective_rank: int | None = None,
 ) -> dict[str, Any]:
     """The model's fields."""
     state = record.state
@@ -145,6 +153,7 @@ def fields_of(
         "message_type": header.type,
         "priority_tier": priority.tier,
         "priority_score": priority.score,
+        "effective_rank": effective_rank,
         "labels": header.labels,
         "content_type": header.content_type or JSON_TYPE,
         "body_encoding": encoding,
@@ -167,18 +176,8 @@ def fields_of(
     }
 
 
-def stored_message(place: Place, message_id: str, record: bytes, envelope: bytes, outcome: bytes) -> Message:
-    """From what the index holds."""
-    header, body = split_envelope(envelope)
-    return Message(
-        **fields_of(
-            place, message_id, decode_record(record), read_header(header), body, decode_outcome(outcome)
-        )
-    )
-
-
-def published_message(place: Place, draft: Draft, published: Published) -> Message:
-    """From what was just sent: nothing is read back."""
+def published_message(place: Place, draft: Draft, published: Published, *, by_rank: bool) -> Message:
+    """From what was just sent: nothing is read back. `by_rank`: the queue orders by priority."""
     at, state = published.created_at, State[published.state]
     record = Record(
         queue=draft.queue.slug,
@@ -200,7 +199,8 @@ def published_message(place: Place, draft: Draft, published: Published) -> Messa
         due_at=at + int(draft.delay_ms or 0) if state is State.scheduled else 0,
         updated_at=at,
     )
-    return Message(**fields_of(place, published.id, record, draft.written, draft.body, NO_OUTCOME))
+    rank = draft.rank if by_rank and state is State.pending else None
+    return Message(**fields_of(place, published.id, record, draft.written, draft.body, NO_OUTCOME, rank))
 
 
 def claimed_message(places: Mapping[str, Place], claimed: list[Any]) -> ClaimedMessage:

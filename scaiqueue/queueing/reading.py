@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from scaiqueue.errors import Code, QueueError
-from scaiqueue.queueing.directory import Directory, ScopeEntry
+from scaiqueue.keys import QueueKeys
+from scaiqueue.queueing.depths import effective_ranks
+from scaiqueue.queueing.directory import Directory, QueueEntry, ScopeEntry
 from scaiqueue.queueing.header import read_header
-from scaiqueue.queueing.message import Message, Place, fields_of, stored_message
+from scaiqueue.queueing.message import Message, Place, fields_of
 from scaiqueue.queueing.settle import RowFacts
-from scaiqueue.records import Outcome, Record, State, decode_record
+from scaiqueue.records import Outcome, Record, State, decode_outcome, decode_record, split_envelope
 from scaiqueue.rows import messages
 from scaiqueue.rows.messages import MessageRow
 
@@ -27,19 +30,25 @@ class MessageReader:
 
     async def place(self, scope: ScopeEntry, slug: str) -> Place:
         """The ids around a message; a queue that is gone has none."""
+        return _place(scope, await self._queue(scope, slug))
+
+    async def _queue(self, scope: ScopeEntry, slug: str) -> QueueEntry | None:
         try:
-            queue_id = (await self._directory.queue(scope, slug)).id
+            return await self._directory.queue(scope, slug)
         except QueueError:
-            queue_id = None
-        return Place(scope.row.tenant_id, scope.id, queue_id)
+            return None
 
     async def get(self, scope: ScopeEntry, message_id: str) -> Message:
         parts = await self._parts(scope, message_id)
-        if parts is not None:
-            record, envelope, outcome = parts
-            place = await self.place(scope, decode_record(record).queue)
-            return stored_message(place, message_id, record, envelope, outcome)
-        return await self.from_row(scope, await self.row(scope, message_id))
+        if parts is None:
+            (message,) = await self.from_rows(scope, [await self.row(scope, message_id)])
+            return message
+        packed, envelope, outcome = parts
+        record, (header, body) = decode_record(packed), split_envelope(envelope)
+        queue = await self._queue(scope, record.queue)
+        ranks = await effective_ranks(self._redis, _ranked(queue, record, message_id))
+        fields = (record, read_header(header), body, decode_outcome(outcome), ranks[0] if ranks else None)
+        return Message(**fields_of(_place(scope, queue), message_id, *fields))
 
     async def _parts(self, scope: ScopeEntry, message_id: str) -> tuple[bytes, bytes, bytes] | None:
         pipe = self._redis.pipeline(transaction=False)
@@ -69,7 +78,34 @@ class MessageReader:
             return None
         return RowFacts(State(row.record.state).name, row.record.token, row.record.verb, row.record.queue)
 
-    async def from_row(self, scope: ScopeEntry, row: MessageRow) -> Message:
-        place = await self.place(scope, row.record.queue)
-        outcome = Outcome(row.response, row.failure_reason)
-        return Message(**fields_of(place, row.id, row.record, read_header(row.header), row.body, outcome))
+    async def from_rows(self, scope: ScopeEntry, rows: Sequence[MessageRow]) -> list[Message]:
+        """Rows as messages; only the rank of what is pending is asked of the index."""
+        queues = {slug: await self._queue(scope, slug) for slug in {row.record.queue for row in rows}}
+        ranked = [place for row in rows for place in _ranked(queues[row.record.queue], row.record, row.id)]
+        found = await effective_ranks(self._redis, ranked)
+        ranks = {message_id: rank for (_, message_id), rank in zip(ranked, found, strict=True)}
+        return [
+            Message(
+                **fields_of(
+                    _place(scope, queues[row.record.queue]),
+                    row.id,
+                    row.record,
+                    read_header(row.header),
+                    row.body,
+                    Outcome(row.response, row.failure_reason),
+                    ranks.get(row.id),
+                )
+            )
+            for row in rows
+        ]
+
+
+def _place(scope: ScopeEntry, queue: QueueEntry | None) -> Place:
+    return Place(scope.row.tenant_id, scope.id, queue.id if queue else None)
+
+
+def _ranked(queue: QueueEntry | None, record: Record, message_id: str) -> list[tuple[QueueKeys, str]]:
+    """Where the message's rank stands, if it has one."""
+    if queue is None or record.state != State.pending or queue.settings.ordering != "priority":
+        return []
+    return [(queue.keys, message_id)]

@@ -62,7 +62,7 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
     access: Literal["", "noput", "readonly"] = ""
 
 
-_settings = msgspec.json.Decoder(QueueSettings)
+decode_settings = msgspec.json.Decoder(QueueSettings).decode
 
 
 class QueueRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +82,7 @@ class QueueRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def parsed(self) -> QueueSettings:
-        return _settings.decode(self.settings)
+        return decode_settings(self.settings)
 
 
 def encode_settings(settings: QueueSettings) -> str:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from itertools import takewhile
 
-from sqlalchemy import and_, delete, or_, select, tuple_
+from sqlalchemy import Table, and_, delete, or_, select, tuple_
 from sqlalchemy.dialects.mysql import insert as mysql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql import Insert
 
+from scaiqueue.moments import now_ms
+from scaiqueue.records import State
+
 from .engine import is_sqlite, reading
 from .tables import events, idempotency, message_archive, messages
+
+TERMINAL = [int(state) for state in State if state.terminal]
 
 
 async def move_to_archive(
@@ -45,6 +50,30 @@ def _copy(ids: list[str], *, lite: bool) -> Insert:
         return sqlite_insert(message_archive).from_select(columns, source).on_conflict_do_nothing()
     maria = mysql_insert(message_archive).from_select(columns, source)
     return maria.on_duplicate_key_update(id=message_archive.c.id)
+
+
+async def remove_terminal(
+    engine: AsyncEngine, table: Table, scope_id: str, queue: str, before: int, limit: int
+) -> int:
+    """Delete at most `limit` terminal messages of a queue that were last touched before `before` (ms).
+
+    What an idempotency key still answers for is left until its window is over. Returns how many went.
+    """
+    held = select(idempotency.c.message_id).where(
+        idempotency.c.message_id == table.c.id, idempotency.c.expires_at >= now_ms()
+    )
+    over = (
+        select(table.c.id)
+        .where(table.c.scope_id == scope_id, table.c.queue == queue)
+        .where(table.c.state.in_(TERMINAL), table.c.updated_at < before, ~held.exists())
+        .limit(limit)
+    )
+    async with reading(engine) as connection:
+        ids = sorted((await connection.execute(over)).scalars())
+    if ids:
+        async with engine.begin() as connection:
+            await connection.execute(delete(table).where(table.c.id.in_(ids)))
+    return len(ids)
 
 
 async def prune_idempotency(engine: AsyncEngine, before: int, limit: int) -> int:

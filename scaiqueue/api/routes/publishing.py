@@ -93,7 +93,8 @@ async def publish(call: Call) -> Response[Any]:
     if queue.settings.overflow_policy == "dead_letter":
         return call.one(await call.services.reader.get(queue.scope, result.id), 201)
     place = Place(queue.row.tenant_id, queue.scope.id, queue.id)
-    return call.one(published_message(place, draft, result), 201)
+    by_rank = queue.settings.ordering == "priority"
+    return call.one(published_message(place, draft, result, by_rank=by_rank), 201)
 
 
 @publishing(

@@ -138,7 +138,7 @@ async def list_messages(call: Call) -> Response[Any]:
     before = after(asked.cursor)
     stale = await _stale(call, scope)
     found, more = await rows.page(call.services.engine, scope.id, by, before, asked.limit)
-    shown = [await call.services.reader.from_row(scope, row) for row in found]
+    shown = await call.services.reader.from_rows(scope, found)
     return call.many(shown, cursor_for(found[-1].id) if more else None, stale)
 
 

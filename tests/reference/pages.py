@@ -1,0 +1,107 @@
+"""The reference pages that are made from the code: `python -m tests.reference.pages` writes them."""
+# ruff: noqa: E501
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+
+import msgspec
+from prometheus_client.metrics import MetricWrapperBase
+
+from scaiqueue.errors import Code
+from scaiqueue.persister import metrics as persister_metrics
+from scaiqueue.queueing import metrics as api_metrics
+from scaiqueue.settings import FIELDS, PREFIX, Settings, allowed
+from scaiqueue_agents import metrics as agent_metrics
+
+FOLDER = Path(__file__).parents[2] / "docs" / "reference"
+
+PURPOSES = {
+    "redis_url": "the queue's Redis or Valkey; unset: `scaiqueue dev` brings its own",
+    "database_url": "the rows, `mysql+asyncmy://…` or `sqlite+aiosqlite:///…`; unset: SQLite in the data folder",
+    "saq_redis_url": "Redis of the agents' queue, never a cluster; unset: `redis_url`",
+    "host": "address that the API listens on",
+    "port": "port that the API listens on",
+    "data_dir": "folder of what `scaiqueue dev` keeps",
+    "api_key": "first key, with all permissions for the tenant `default`; `scaiqueue dev` makes one if unset",
+    "shards": "shards of the index; fixed at installation, another number refuses to start",
+    "durability": "of scopes that name none",
+    "log_format": "of all processes",
+    "log_level": "least level that is logged",
+    "max_body_bytes": "largest body of a message",
+    "max_batch_items": "most items of a batch call",
+    "max_batch_bytes": "largest request of a batch call; not below `max_body_bytes`",
+    "visibility_timeout_s": "lease of queues that name none",
+    "max_wait_s": "longest `wait_s` of a claim",
+    "idempotency_window_s": "how long a key is remembered, of queues that name none",
+    "backlog_limit": "messages of a shard that may wait for their rows; then publish answers `BACKLOG_FULL`",
+    "commit_timeout_s": "longest wait for a row's commit; then `SCAIQUEUE_UNAVAILABLE`",
+    "archive_after_s": "age at which terminal rows move to the archive",
+    "event_retention_s": "how long events are kept; 0: for ever",
+    "worker_metrics_port": "port of the worker's metrics; 0: none",
+}
+# Measured by the framework, under our prefix.
+HTTP_METRICS = """\
+| `scaiqueue_http_requests_total` | counter | `method` `path` `status_code` `app_name` | Requests; `path` is the template |
+| `scaiqueue_http_requests_in_progress` | gauge | the same | Requests under way |
+| `scaiqueue_http_request_duration_seconds` | histogram | the same | Duration of requests |
+"""
+
+
+def errors_page() -> str:
+    """Every code, from the registry."""
+    rows = [
+        f"| `{code.name}` | {code.status} | {'yes' if code.retryable else 'no'} | {code.value.advice} |\n"
+        for code in sorted(Code, key=lambda code: (code.status, code.name))
+    ]
+    return (
+        "# Errors\n\nGenerated from the registry of codes. Clients branch on `code`; `retryable` says whether the "
+        "same call may succeed later, `retry_after` (also the header `Retry-After`) when to try. With `Accept: "
+        "application/problem+json` the same content comes as RFC 9457 problem details.\n\n"
+        "| code | status | retry helps | what to do |\n|---|---|---|---|\n" + "".join(rows)
+    )
+
+
+def settings_page() -> str:
+    """Every setting with its default and what is allowed."""
+    rows = []
+    for field in msgspec.structs.fields(Settings):
+        default = f"`{field.default}`" if field.default != "" else "unset"
+        name = f"`{PREFIX}{field.name.upper()}`"
+        rows.append(f"| {name} | {default} | {allowed(FIELDS[field.name])} | {PURPOSES[field.name]} |\n")
+    return (
+        "# Settings\n\nGenerated from the code. Defaults, then `scaiqueue.toml` (the same names without the prefix, in "
+        "small letters), then the environment, then options of the command. What makes no sense is refused at the "
+        "start, with what would. Sizes in bytes, times in seconds.\n\n"
+        "| setting | default | allowed | is |\n|---|---|---|---|\n" + "".join(rows)
+    )
+
+
+def metrics_page() -> str:
+    """What `/metrics` of the API and the worker's port show."""
+    head = "| metric | type | labels | is |\n|---|---|---|---|\n"
+    api = head + "".join(_metrics((api_metrics, persister_metrics))) + HTTP_METRICS
+    return (
+        "# Metrics\n\nGenerated from the code, for Prometheus. No label grows with queues or messages; beyond 1,000 "
+        f"scopes the rest share one label value.\n\n## `/metrics` of the API\n\n{api}\n"
+        f"## The worker, on `SCAIQUEUE_WORKER_METRICS_PORT`\n\n{head}{''.join(_metrics((agent_metrics,)))}"
+    )
+
+
+def _metrics(modules: Iterable[ModuleType]) -> Iterable[str]:
+    for module in modules:
+        for metric in vars(module).values():
+            if isinstance(metric, MetricWrapperBase):
+                (family,) = metric.describe()
+                name = family.name + ("_total" if family.type == "counter" else "")
+                labels = " ".join(f"`{label}`" for label in metric._labelnames)
+                yield f"| `{name}` | {family.type} | {labels} | {family.documentation.rstrip('.')} |\n"
+
+
+PAGES = {"errors.md": errors_page, "settings.md": settings_page, "metrics.md": metrics_page}
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (FOLDER / name).write_text(page())
