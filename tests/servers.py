@@ -243,6 +243,8 @@ def _prepared_datadir() -> Path:
     """An empty MariaDB data folder, installed once a process and copied for each server."""
     folder = Path(tempfile.mkdtemp(prefix="sq-mariadb-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    temporary = tempfile.mkdtemp(prefix="sq-mariadb-")
+    atexit.register(shutil.rmtree, temporary, ignore_errors=True)
     done = subprocess.run(
         [
             find_program("mariadb-install-db", "mysql_install_db"),
@@ -257,6 +259,7 @@ def _prepared_datadir() -> Path:
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, "TMPDIR": temporary},
     )
     if done.returncode:
         raise ServerError(f"mariadb-install-db failed:\n{done.stdout[-1000:]}{done.stderr[-1000:]}")

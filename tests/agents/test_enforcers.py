@@ -13,7 +13,7 @@ from scaiqueue.records import State
 from scaiqueue.rows.system_agents import list_agents
 from scaiqueue.scripts.bundle import load_bundle
 from scaiqueue.settings import Settings
-from scaiqueue_agents import dead_letter_monitor, priority_aging_worker
+from scaiqueue_agents import chosen_queues, dead_letter_monitor
 from scaiqueue_agents.agent import AgentContext, Budget
 from scaiqueue_agents.dead_letter_monitor import watch_dead_letters
 from scaiqueue_agents.expiry_enforcer import enforce_expiry
@@ -181,7 +181,7 @@ async def test_aging_costs_nothing_where_nothing_is_old(context: AgentContext) -
 async def test_aging_goes_on_where_its_time_ran_out(
     context: AgentContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(priority_aging_worker, "PAGE", 2)
+    monkeypatch.setattr(chosen_queues, "PAGE", 2)
     aging = {"ordering": "priority", "aging": "1 10 3600000"}
     await make_index(context, **{f"q{number}": aging for number in range(5)})
 
