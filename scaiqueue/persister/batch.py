@@ -129,24 +129,26 @@ def rate_counts(batch: Batch) -> Counter[Spot]:
         if entry.scope_root not in batch.scopes:
             continue
         scope_id, minute = batch.scopes[entry.scope_root].keys.scope_id, entry.at // MINUTE_MS
-        for i in range(0, len(entry.events), STRIDE):
-            queue = str(entry.events[i + 2] or entry.queue)
-            counts[Spot(scope_id, queue, str(entry.events[i + 1]), minute)] += 1
+        kinds = Counter(zip(entry.events[2::STRIDE], entry.events[1::STRIDE], strict=True))
+        for (queue, event), count in kinds.items():
+            counts[Spot(scope_id, str(queue or entry.queue), str(event), minute)] += count
     return counts
 
 
 def _add(messages: dict[str, Touched], entry: Entry) -> None:
-    ev, (epoch, n), at = entry.events, entry.version, entry.at
-    for i in range(0, len(ev), STRIDE):
-        message_id, event = ev[i], ev[i + 1]
-        touched = messages.get(message_id)  # type: ignore[arg-type]
+    (epoch, n), at, queue, actor = entry.version, entry.at, entry.queue, entry.actor
+    of_publish = entry.op == "publish"
+    values = iter(entry.events)
+    for place, (message_id, event, to, attempts, by, detail) in enumerate(
+        zip(values, values, values, values, values, values, strict=True)
+    ):
+        touched = messages.get(message_id)
         if touched is None:
-            touched = messages[message_id] = Touched()  # type: ignore[index]
-        if event == "published" or (event == "dead_lettered" and entry.op == "publish"):
+            touched = messages[message_id] = Touched()
+        if event == "published" or (of_publish and event == "dead_lettered"):
             touched.new = True
-        queue, actor = ev[i + 2] or entry.queue, ev[i + 4] or entry.actor
         touched.history.append(
-            _encode((event, queue, ev[i + 3], actor, ev[i + 5], epoch, n, i // STRIDE, at))
+            _encode((event, to or queue, attempts, by or actor, detail, epoch, n, place, at))
         )
 
 

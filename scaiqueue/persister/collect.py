@@ -15,6 +15,8 @@ from scaiqueue.records import Flag, Version, decode_record
 from scaiqueue.rows.bulk import IdempotencyRow
 
 IDS_PER_CALL = 1000
+# Plain numbers: the operators of an enumeration cost more than the rest of the loop.
+HAS_OVERLAY, HAS_OUTCOME = int(Flag.overlay), int(Flag.outcome)
 log = structlog.get_logger("scaiqueue.persister")
 
 
@@ -51,11 +53,12 @@ async def load_parts(redis: Redis, batch: Batch) -> None:
         for message_id, touched in scope.messages.items():
             if touched.record is None:
                 continue
+            flags = touched.record.flags
             if touched.new:
                 wanted["body"].append(message_id)
-            if touched.record.flags & Flag.overlay:
+            if flags & HAS_OVERLAY:
                 wanted["overlay"].append(message_id)
-            if touched.record.flags & Flag.outcome:
+            if flags & HAS_OUTCOME:
                 wanted["outcome"].append(message_id)
         calls += [(scope, part, ids) for part, all_ids in wanted.items() for ids in _chunks(all_ids)]
     replies = await _pipelined(redis, [("HMGET", scope.keys.key(part), *ids) for scope, part, ids in calls])
@@ -76,8 +79,10 @@ async def make_rows(redis: Redis, batch: Batch) -> Rows:
         for message_id, touched in scope.messages.items():
             _add(rows, keyed, scope.keys, message_id, touched)
             record = touched.record
-            if record is not None and 5 <= record.state <= 8 and record.version <= end:
-                forget.append((message_id, record.version))
+            if record is not None and 5 <= record.state <= 8:
+                version = record.version
+                if version <= end:
+                    forget.append((message_id, version))
         if forget:
             rows.forget[scope.keys] = forget
     rows.inserts.sort(key=lambda row: row.change.id)

@@ -16,13 +16,13 @@ _encode = msgspec.json.Encoder().encode
 
 
 def change_of(message_id: str, touched: Touched, record: Record) -> Change:
-    response, reason = decode_outcome(touched.outcome)
-    history = touched.history
+    response, reason = decode_outcome(touched.outcome) if touched.outcome else (b"", "")
+    history = b",".join(touched.history).decode() + "," if touched.history else ""
     return Change(
         message_id, record.queue, record.state, record.attempts, record.seq, record.rank, record.deadline,
         record.expires_at, record.due_at, record.max_retries, record.flags, record.token, record.holder,
         record.verb, response, reason, _encode(record.origin).decode() if record.origin else "",
-        touched.overlay.decode(), record.updated_at, b",".join([*history, b""]).decode(), len(history),
+        touched.overlay.decode(), record.updated_at, history, len(touched.history),
         record.touched_epoch, record.touched_n,
     )  # fmt: skip
 

@@ -17,7 +17,7 @@ from scaiqueue.keys import ScopeKeys, Shard
 from scaiqueue.persister import metrics
 from scaiqueue.persister.batch import Batch, Rows, gather
 from scaiqueue.persister.collect import envelope_bytes, load_parts, load_records, make_rows
-from scaiqueue.persister.journal import Entry, JournalGap, RawEntry, after, decode_any, in_order
+from scaiqueue.persister.journal import STRIDE, Entry, JournalGap, RawEntry, after, decode_any, in_order
 from scaiqueue.persister.transaction import PositionMoved, Writer
 from scaiqueue.records import Version
 from scaiqueue.rows import positions
@@ -31,7 +31,9 @@ log = structlog.get_logger("scaiqueue.persister")
 
 BATCH_MESSAGES = 1000
 BATCH_BYTES = 4 * 2**20
-INBOX_EVENTS = 4 * BATCH_MESSAGES
+# A message may have several transitions in a batch, and still costs one row.
+BATCH_EVENTS = 8 * BATCH_MESSAGES
+INBOX_EVENTS = 2 * BATCH_EVENTS
 KEEP_SECONDS = 60.0
 RETRY_SECONDS = (0.05, 5.0)
 IDS_PER_FORGET = 1000
@@ -163,12 +165,14 @@ class ShardJournal:
     async def _next_batch(self) -> tuple[Batch, Rows]:
         """The longest head of the inbox that is within the bounds of a batch."""
         entries: list[Entry] = []
+        messages: set[int | str] = set()
         events = 0
         for entry in self._inbox:
-            if entries and events + entry.size > BATCH_MESSAGES:
+            messages.update(entry.events[::STRIDE])
+            events += entry.size
+            if entries and (len(messages) > BATCH_MESSAGES or events > BATCH_EVENTS):
                 break
             entries.append(entry)
-            events += entry.size
         while True:
             batch = gather(self.shard.number, entries, self.published)
             await load_records(self.redis, batch)

@@ -87,7 +87,7 @@ class Writer:
             if rows.inserts[0].change.id <= await newest_archived(conn):
                 raise _Careful
             await self.bulk.insert_messages(conn, rows.inserts)
-        if rows.updates and await self.bulk.update_messages(conn, rows.updates) != len(rows.updates):
+        if rows.updates and not await self.bulk.update_all(conn, rows.updates):
             raise _Careful
         if rows.idempotency:
             await self.bulk.upsert_idempotency(conn, rows.idempotency)

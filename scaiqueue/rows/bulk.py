@@ -103,6 +103,10 @@ class BulkWriter(Protocol):
         those only the history grows. A row that a different state would leave terminal counts as not found.
         """
 
+    async def update_all(self, conn: AsyncConnection, rows: Sequence[Change]) -> bool:
+        """The same, cheaper, for rows with history that should all exist. False where that is not so, or a
+        row can't leave its terminal state: then the transaction MUST be rolled back."""
+
     async def upsert_idempotency(self, conn: AsyncConnection, rows: Sequence[IdempotencyRow]) -> None: ...
 
     async def insert_events(self, conn: AsyncConnection, rows: Sequence[EventRow]) -> None: ...

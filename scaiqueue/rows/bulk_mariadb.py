@@ -1,12 +1,12 @@
-"""The persister's hot statements for MariaDB.
+"""The persister's hot statements for MariaDB: literals, many rows a statement.
 
-The driver's escaping of arguments is the cost of a bulk insert, so the literals are written here: numbers,
-hex, and text escaped for the sql_mode that rows/engine.py sets. Updates go as one joined JSON document.
+Where all rows of an update should exist, it goes as an insert of which every row meets its duplicate;
+else as a join with one JSON document, which never inserts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,18 +20,11 @@ from scaiqueue.rows.bulk import (
     IdempotencyRow,
     NewMessage,
 )
+from scaiqueue.rows.literals import RowShape, Value, text
 from scaiqueue.rows.tables import events, idempotency, messages
 
 _RAW = {"no_parameters": True}
 _encode = msgspec.json.Encoder().encode
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
-
-
-def _bytes(value: bytes) -> str:
-    return f"x'{value.hex()}'" if value else "''"
 
 
 def _insert(table: str, columns: Sequence[str]) -> str:
@@ -39,6 +32,9 @@ def _insert(table: str, columns: Sequence[str]) -> str:
 
 
 _INSERT_MESSAGES = _insert(messages.name, MESSAGE_COLUMNS)
+_REWRITE_HEAD = _insert(
+    messages.name, (*Change._fields, *(name for name in MESSAGE_COLUMNS if name not in Change._fields))
+)
 _INSERT_EVENTS = _insert(events.name, EventRow._fields)
 _INSERT_IDEMPOTENCY = _insert(idempotency.name, IdempotencyRow._fields)
 _ON_DUPLICATE_KEY = (
@@ -84,52 +80,68 @@ _UPDATE_TAIL = (
 )
 
 
-def _message_literal(row: NewMessage) -> str:
-    c, f = row
-    return (
-        f"({_text(c.id)},{_text(c.queue)},{c.state:d},{c.attempts:d},{c.seq:d},{c.priority_rank:d},"
-        f"{c.deadline:d},{c.expires_at:d},{c.due_at:d},{c.max_retries:d},{c.flags:d},{_text(c.token)},"
-        f"{_text(c.holder)},{_text(c.verb)},{_bytes(c.response)},{_text(c.failure_reason)},{_text(c.origin)},"
-        f"{_text(c.overlay)},{c.updated_at:d},{_text(c.history)},{c.history_count:d},{c.touched_epoch:d},"
-        f"{c.touched_n:d},{_text(f.tenant_id)},{_text(f.scope_id)},{f.shard:d},{_text(f.message_type)},"
-        f"{_text(f.correlation_id)},{_text(f.source_id)},{f.created_at:d},{_text(f.header)},{_bytes(f.body)},0)"
-    )
+# The same as clauses of an insert. `state` is what _MAY reads, so it is assigned late.
+_MAY = "NOT (state BETWEEN 5 AND 8 AND state <> VALUES(state))"
+_NEWER_MAY = (
+    f"{_MAY} AND (VALUES(touched_epoch) > touched_epoch "
+    "OR (VALUES(touched_epoch) = touched_epoch AND VALUES(touched_n) > touched_n))"
+)
+_FITS_MAY = f"history_count + VALUES(history_count) <= {HISTORY_CAP}"
+_LATE = ("state", *_LAST)
+_REWRITE_TAIL = " ON DUPLICATE KEY UPDATE " + ", ".join(
+    [
+        f"history = IF({_MAY} AND {_FITS_MAY}, CONCAT(history, VALUES(history)), history)",
+        f"history_skipped = history_skipped + IF({_MAY} AND NOT ({_FITS_MAY}), VALUES(history_count), 0)",
+        f"history_count = history_count + IF({_MAY} AND {_FITS_MAY}, VALUES(history_count), 0)",
+    ]
+    + [
+        f"{name} = IF({_NEWER_MAY}, VALUES({name}), {name})"
+        for name in (
+            *(f for f in Change._fields if f not in ("id", "history", "history_count", *_LATE)),
+            *_LATE,
+        )
+    ]
+)
 
 
-def _event_literal(row: EventRow) -> str:
-    return (
-        f"({row.shard:d},{row.epoch:d},{row.n:d},{_text(row.tenant_id)},{_text(row.scope_id)},{_text(row.op)},"
-        f"{_text(row.queue)},{_text(row.actor)},{row.at:d},{_text(row.transitions)},{_text(row.detail)})"
-    )
+_NUMBERS = frozenset(
+    {
+        "state", "attempts", "seq", "priority_rank", "deadline", "expires_at", "due_at", "max_retries",
+        "flags", "updated_at", "history_count", "touched_epoch", "touched_n", "shard", "created_at",
+        "history_skipped", "epoch", "n", "at",
+    }
+)  # fmt: skip
 
 
-def _idempotency_literal(row: IdempotencyRow) -> str:
-    return (
-        f"({_text(row.scope_id)},{_text(row.queue)},{_text(row.key_hash)},{_text(row.message_id)},"
-        f"{_text(row.digest)},{row.expires_at:d})"
-    )
+def _kinds(columns: Sequence[str]) -> list[str]:
+    kinds = dict.fromkeys(_NUMBERS, "number") | {"response": "hex", "body": "hex"}
+    return [kinds.get(name, "text") for name in columns]
 
 
-def _statements(head: str, literals: Iterable[str], tail: str = "") -> Iterator[str]:
-    """Multi-row statements of about CHUNK_BYTES at most, and at least one row each."""
-    chunk: list[str] = []
-    size = 0
-    for literal in literals:
-        if chunk and size + len(literal) > CHUNK_BYTES:
-            yield head + ",".join(chunk) + tail
-            chunk, size = [], 0
-        chunk.append(literal)
-        size += len(literal)
-    if chunk:
-        yield head + ",".join(chunk) + tail
+_MESSAGE = RowShape(_kinds(MESSAGE_COLUMNS))
+_CHANGE = RowShape(_kinds(Change._fields), zeros=len(MESSAGE_COLUMNS) - len(Change._fields))
+_EVENT = RowShape(_kinds(EventRow._fields))
+_IDEMPOTENCY = RowShape(_kinds(IdempotencyRow._fields))
+_RESPONSE = Change._fields.index("response")
+
+
+def _change_values(change: Change) -> tuple[Value, ...]:
+    return (*change[:_RESPONSE], change.response.hex(), *change[_RESPONSE + 1 :])
+
+
+def _message_values(row: NewMessage) -> tuple[Value, ...]:
+    return (*_change_values(row.change), *row.fixed[:-1], row.fixed.body.hex(), 0)
+
+
+async def _run(conn: AsyncConnection, statements: Iterable[str]) -> int:
+    return sum([(await conn.exec_driver_sql(sql, execution_options=_RAW)).rowcount for sql in statements])
 
 
 class MariaDbBulk:
     """See BulkWriter."""
 
     async def insert_messages(self, conn: AsyncConnection, rows: Sequence[NewMessage]) -> None:
-        for statement in _statements(_INSERT_MESSAGES, map(_message_literal, rows)):
-            await conn.exec_driver_sql(statement, execution_options=_RAW)
+        await _run(conn, _MESSAGE.statements(_INSERT_MESSAGES, map(_message_values, rows)))
 
     async def update_messages(self, conn: AsyncConnection, rows: Sequence[Change]) -> int:
         document = _encode(rows).decode()
@@ -137,13 +149,18 @@ class MariaDbBulk:
             middle = len(rows) // 2
             first = await self.update_messages(conn, rows[:middle])
             return first + await self.update_messages(conn, rows[middle:])
-        statement = _UPDATE_HEAD + _text(document) + _UPDATE_TAIL
+        statement = _UPDATE_HEAD + text(document) + _UPDATE_TAIL
         return (await conn.exec_driver_sql(statement, execution_options=_RAW)).rowcount
 
+    async def update_all(self, conn: AsyncConnection, rows: Sequence[Change]) -> bool:
+        written = await _run(
+            conn, _CHANGE.statements(_REWRITE_HEAD, map(_change_values, rows), _REWRITE_TAIL)
+        )
+        # Two for a row that was changed, and one for a row that was inserted, or left as it is.
+        return written == 2 * len(rows)
+
     async def upsert_idempotency(self, conn: AsyncConnection, rows: Sequence[IdempotencyRow]) -> None:
-        for statement in _statements(_INSERT_IDEMPOTENCY, map(_idempotency_literal, rows), _ON_DUPLICATE_KEY):
-            await conn.exec_driver_sql(statement, execution_options=_RAW)
+        await _run(conn, _IDEMPOTENCY.statements(_INSERT_IDEMPOTENCY, rows, _ON_DUPLICATE_KEY))
 
     async def insert_events(self, conn: AsyncConnection, rows: Sequence[EventRow]) -> None:
-        for statement in _statements(_INSERT_EVENTS, map(_event_literal, rows)):
-            await conn.exec_driver_sql(statement, execution_options=_RAW)
+        await _run(conn, _EVENT.statements(_INSERT_EVENTS, rows))

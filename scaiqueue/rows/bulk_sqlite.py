@@ -53,6 +53,9 @@ class SqliteBulk:
     async def update_messages(self, conn: AsyncConnection, rows: Sequence[Change]) -> int:
         return (await conn.exec_driver_sql(_UPDATE_MESSAGES, [tuple(row) for row in rows])).rowcount
 
+    async def update_all(self, conn: AsyncConnection, rows: Sequence[Change]) -> bool:
+        return await self.update_messages(conn, rows) == len(rows)
+
     async def upsert_idempotency(self, conn: AsyncConnection, rows: Sequence[IdempotencyRow]) -> None:
         await conn.exec_driver_sql(_UPSERT_IDEMPOTENCY, [tuple(row) for row in rows])
 

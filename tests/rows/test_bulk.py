@@ -56,10 +56,12 @@ async def stored(engine: AsyncEngine) -> dict[str, object]:
         return dict((await conn.execute(select(tables.messages))).mappings().one())
 
 
-async def test_every_byte_comes_back_as_it_went_in(engine: AsyncEngine, bulk: BulkWriter) -> None:
+@pytest.mark.parametrize("extra", ["", "\0", "\0,0,x\0"])
+async def test_every_byte_comes_back_as_it_went_in(engine: AsyncEngine, bulk: BulkWriter, extra: str) -> None:
     body = bytes(range(256)) * 40 + NASTY.encode()
+    holder = NASTY + extra
     row = NewMessage(
-        change(holder=NASTY, failure_reason=NASTY, overlay=NASTY, response=body, history=NASTY, token="1.7"),
+        change(holder=holder, failure_reason=NASTY, overlay=NASTY, response=body, history=NASTY, token="1.7"),
         fixed(message_type=NASTY, correlation_id=NASTY, header=NASTY, body=body),
     )
     async with engine.begin() as conn:
@@ -109,19 +111,46 @@ async def test_an_update_never_goes_back(
         await bulk.insert_messages(conn, [NewMessage(first, fixed())])
         unknown = then._replace(id="0" * 36)
         assert await bulk.update_messages(conn, [unknown, then]) == found
+    by_update = await stored(engine)
+    async with engine.begin() as conn:
+        await conn.execute(tables.messages.delete())
+        await bulk.insert_messages(conn, [NewMessage(first, fixed())])
+        assert await bulk.update_all(conn, [then]) is bool(found)
     row = await stored(engine)
+    assert row == by_update
     expected = first if kept else then
     for name in ("state", "attempts", "updated_at", "touched_epoch", "touched_n"):
         assert row[name] == getattr(expected, name), name
     assert row["history"] == ("[1],[2]," if found else "[1],")
 
 
-async def test_history_is_capped_with_a_count(engine: AsyncEngine, bulk: BulkWriter) -> None:
+async def test_rows_that_should_all_exist_are_not_made_of_an_update(
+    engine: AsyncEngine, bulk: BulkWriter
+) -> None:
+    ids = [f"{number:036d}" for number in range(3)]
+    async with engine.begin() as conn:
+        await bulk.insert_messages(conn, [NewMessage(change(id=i), fixed()) for i in ids[:2]])
+    then = [change(id=i, touched_n=6, holder=NASTY + "\0'", history="[2],") for i in ids]
+    async with engine.connect() as conn:
+        assert not await bulk.update_all(conn, then)
+        await conn.rollback()
+    async with engine.begin() as conn:
+        assert await bulk.update_all(conn, then[:2])
+        rows = (await conn.execute(select(tables.messages).order_by(tables.messages.c.id))).mappings().all()
+    assert [row["id"] for row in rows] == ids[:2]
+    for row, wanted in zip(rows, then, strict=False):
+        merged = wanted._replace(history="[1],[2],", history_count=2)
+        assert dict(row) == {**merged._asdict(), **fixed()._asdict(), "history_skipped": 0}
+
+
+@pytest.mark.parametrize("of_all", [False, True])
+async def test_history_is_capped_with_a_count(engine: AsyncEngine, bulk: BulkWriter, of_all: bool) -> None:
+    update = bulk.update_all if of_all else bulk.update_messages
     async with engine.begin() as conn:
         full = change(history_count=HISTORY_CAP - 1)
         await bulk.insert_messages(conn, [NewMessage(full, fixed())])
         for n in (6, 7, 8):
-            await bulk.update_messages(conn, [change(touched_n=n, history=f"[{n}],", state=State.claimed)])
+            await update(conn, [change(touched_n=n, history=f"[{n}],", state=State.claimed)])
     row = await stored(engine)
     assert (row["history"], row["history_count"], row["history_skipped"]) == ("[1],[6],", HISTORY_CAP, 2)
     assert (row["touched_n"], row["state"]) == (8, State.claimed)
