@@ -11,7 +11,7 @@ import msgspec
 from loadtest.bench.api_server import Deployment, HttpServer, deployment, floor_server
 from loadtest.bench.http_driver import Next, Outcome, drive, each, repeated, request
 from loadtest.bench.measure import ROUNDS, Row, Sample, compare, measured
-from loadtest.bench.whole_life import whole_life
+from loadtest.bench.whole_life import settled, whole_life
 from loadtest.bench.workload import HEADER, bodies
 from scaiqueue.api.endpoint import BASE
 
@@ -201,6 +201,8 @@ def _row(case: Case, ours: list[Sample], floors: list[Sample]) -> Row:
 
 async def _round(case: Case, deployed: Deployment, count: int) -> Sample:
     next_request = case.prepare(count)
+    # What earlier cases left to the persister is theirs.
+    await settled(deployed)
     return await timed(
         {**deployed.pids, "driver": os.getpid()},
         deployed.api,

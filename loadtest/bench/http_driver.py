@@ -98,7 +98,8 @@ class _Connection(asyncio.Protocol):
             self.done.set_result(None)
 
     def eof_received(self) -> None:
-        self.done.set_exception(ConnectionError("the server closed the connection"))
+        if not self.done.done():
+            self.done.set_exception(ConnectionError("the server closed the connection"))
 
 
 async def drive(port: int, in_flight: int, next_request: Next, *, rate: float = 0) -> Outcome:

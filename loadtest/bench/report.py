@@ -15,6 +15,7 @@ import msgspec
 from loadtest.bench.measure import Row, Spread
 from tests.servers import ServerError, find_program
 
+SECTIONS = ("scripts", "expiry", "http", "waiting", "persister", "peers")
 RESULTS = Path(__file__).parents[1] / "results"
 _LIBRARIES = (
     "redis",
@@ -48,9 +49,24 @@ class Machine(msgspec.Struct):
 
 
 class Results(msgspec.Struct):
+    """`not_run` names what could not be measured, and why."""
+
     machine: Machine
     rows: list[Row]
     not_run: dict[str, str] = {}
+
+
+def merged(results: Results, folder: Path, name: str = "bench") -> Results:
+    """With the sections of the results in `folder` that this run did not measure."""
+    file = folder / f"{name}.json"
+    if not file.exists():
+        return results
+    earlier = msgspec.json.decode(file.read_bytes(), type=Results)
+    measured = {row.section for row in results.rows}
+    kept = [row for row in earlier.rows if row.section not in measured]
+    rows = sorted([*results.rows, *kept], key=lambda row: SECTIONS.index(row.section))
+    not_run = results.not_run if "peers" in measured else {**earlier.not_run, **results.not_run}
+    return Results(results.machine, rows, not_run)
 
 
 def describe(load_before: float) -> Machine:
@@ -108,6 +124,7 @@ def as_markdown(results: Results) -> str:
         f"Load average {machine.load_before} before and {machine.load_after} after. Where that is more than "
         "this benchmark's own processes, the machine was shared: then only the ratios mean something.",
         "",
+        "Sections may have been measured at different times of that day. "
         "Medians of three rounds [lowest, highest], each round interleaved with its reference. "
         "CPU is in ms for 1,000 things of the row's unit.",
     ]
@@ -157,5 +174,7 @@ def spread(values: Spread, places: int = 0) -> str:
 
 
 def number(value: float, places: int) -> str:
-    """Grouped; more places only where the number is small."""
-    return f"{value:,.{places}f}" if abs(value) < 100 else f"{value:,.0f}"
+    """Grouped; at least one place where the number is small, none where it is large."""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:,.{max(places, 1 if abs(value) < 10 else 0)}f}"

@@ -21,7 +21,7 @@ MEMORY_MESSAGES = 50_000
 CLAIMS_PER_ROUND = 500
 FIRST_DEPTH, DEPTHS = 1_000, (100_000, 1_000_000)
 _FILL = 500
-_NO_AOF = "Redis without append-only file: index only"
+NO_AOF = "Redis without append-only file: index only"
 
 
 def run(*, quick: bool = False, deep: bool = False) -> list[Row]:
@@ -57,7 +57,7 @@ def _verbs(server: RedisServer, kind: str, per_call: int, count: int) -> list[Ro
             reference="floor script",
             server="redis",
             at_least=0.75 if kind == "200 B" else None,
-            durability=_NO_AOF,
+            durability=NO_AOF,
         )
         for verb in VERBS
     ]
@@ -135,7 +135,7 @@ def _memory(server: RedisServer, count: int) -> Row:
             field = Field(client)
             queue = field.queue("jobs")
             before = client.info("memory")["used_memory"]
-            _fill(server, field, queue.slug, count)
+            fill(server, field, queue.slug, count)
             used = client.info("memory")["used_memory"] - before
             journal = client.memory_usage(field.scope.shard.journal, samples=0)
             values.append((used - journal) / count)
@@ -149,11 +149,11 @@ def _memory(server: RedisServer, count: int) -> Row:
         goal="≤ 600 bytes",
         met=spread.median <= 600,
         details={"journal bytes per message until trimmed": round(statistics.median(entries), 1)},
-        durability=_NO_AOF,
+        durability=NO_AOF,
     )
 
 
-def _fill(server: RedisServer, field: Field, slug: str, count: int) -> None:
+def fill(server: RedisServer, field: Field, slug: str, count: int) -> None:
     pipeline = Pipeline(server.socket)
     queue = field.scope.queue(slug)
     for at in range(0, count, 50_000):
@@ -172,11 +172,11 @@ def _depths(server: RedisServer, depths: tuple[int, ...]) -> list[Row]:
         for depth in all_depths:
             fields[depth] = Field(client, scope=f"depth-{depth}")
             fields[depth].queue("jobs", visibility_ms=600_000)
-            _fill(server, fields[depth], "jobs", depth)
+            fill(server, fields[depth], "jobs", depth)
         for _ in range(ROUNDS):
             for depth, field in fields.items():
                 samples[depth].append(_latencies(server, field))
-                _fill(server, field, "jobs", CLAIMS_PER_ROUND)
+                fill(server, field, "jobs", CLAIMS_PER_ROUND)
     first = samples[FIRST_DEPTH]
     rows = []
     for depth in all_depths:
@@ -197,7 +197,7 @@ def _depths(server: RedisServer, depths: tuple[int, ...]) -> list[Row]:
                 met=ratio.median >= 1 / 1.3 if known else None,
                 cpu_ms=cpu_ms(samples[depth]),
                 details={key: round(value, 1) for key, value in values.items()},
-                durability=_NO_AOF,
+                durability=NO_AOF,
             )
         )
     return rows

@@ -77,7 +77,7 @@ def _driven(turns: Generator[bytes, bytes, None]) -> Next:
 
 async def whole_life(deployed: Deployment, seconds: float) -> list[Row]:
     """For `seconds`, then until every completed message is a committed row."""
-    await _settled(deployed, _number_of_terminal(deployed), 0)
+    await settled(deployed)
     terminal, journaled = _number_of_terminal(deployed), _rows(deployed, events.name)
     lives = [Life(deployed, f"life-{number}") for number in range(SCOPES)]
     lags: list[float] = []
@@ -93,7 +93,7 @@ async def whole_life(deployed: Deployment, seconds: float) -> list[Row]:
             life.stopped = True
         await running
         sample.count = sum(life.completed for life in lives)
-        await _settled(deployed, terminal, sample.count)
+        await settled(deployed, terminal, sample.count)
     entries = _rows(deployed, events.name) - journaled
     return [_row(sample, lags, entries)]
 
@@ -137,7 +137,7 @@ def _number_of_terminal(deployed: Deployment) -> int:
     )
 
 
-async def _settled(deployed: Deployment, before: int, more: int) -> None:
+async def settled(deployed: Deployment, before: int = 0, more: int = 0) -> None:
     """Until no shard lags, and `more` messages are terminal rows. Raises RuntimeError after a bound."""
     until = time.monotonic() + _TERMINAL_SECONDS
     while time.monotonic() < until:
