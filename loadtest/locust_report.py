@@ -52,11 +52,11 @@ class Step(msgspec.Struct):
 
 
 def knee(steps: list[Step]) -> Step | None:
-    """The last step that kept its rate (95 %) with a p99 of at most four times the first step's."""
+    """The last step that kept its rate (90 %: a short step loses its first second) with a p99 of at most four times the first step's."""
     if not steps:
         return None
     bound = 4 * steps[0].case.p99
-    held = [s for s in steps if s.case.tasks_per_second >= 0.95 * s.asked and s.case.p99 <= bound]
+    held = [s for s in steps if s.case.tasks_per_second >= 0.9 * s.asked and s.case.p99 <= bound]
     return held[-1] if held else None
 
 
