@@ -52,7 +52,10 @@ class Step(msgspec.Struct):
 
 
 def knee(steps: list[Step]) -> Step | None:
-    """The last step that kept its rate (90 %: a short step loses its first second) with a p99 of at most four times the first step's."""
+    """The last step that kept its rate with a p99 of at most four times the first step's.
+
+    90 % is kept: a short step loses its first second.
+    """
     if not steps:
         return None
     bound = 4 * steps[0].case.p99
