@@ -131,13 +131,12 @@ def refusal(scope_id: str, message_id: str, touched: Touched, error: Exception) 
 async def _idempotency(redis: Redis, keyed: list[tuple[ScopeKeys, str, str, str]]) -> list[IdempotencyRow]:
     """Rows of the keys that are still remembered; the value in Redis is `<message id> <digest>`."""
     keys = [scope.idempotency(queue, caller_key) for scope, queue, caller_key, _ in keyed]
-    replies = await _pipelined(redis, [c for key in keys for c in (("GET", key), ("PEXPIRETIME", key))])
+    # A reply costs more than a key, and all keys of a shard lie in one slot.
+    values, *ends = await _pipelined(redis, [("MGET", *keys), *(("PEXPIRETIME", key) for key in keys)])
     found: dict[str, IdempotencyRow] = {}
-    for place, (scope, queue, _, message_id) in enumerate(keyed):
-        value, expires_at = replies[2 * place], replies[2 * place + 1]
+    for key, (scope, queue, _, message_id), value, expires_at in zip(keys, keyed, values, ends, strict=True):
         owner, _, digest = (value or b"").decode(errors="replace").partition(" ")
         if owner == message_id and expires_at > 0:
-            key = keys[place]
             found[key] = IdempotencyRow(
                 scope.scope_id, queue, key.rpartition(":")[2], message_id, digest, expires_at
             )
