@@ -38,6 +38,15 @@ async def test_the_page_needs_nothing_from_elsewhere(api: Api) -> None:
         assert (await plain.get("/docs/nothing")).status_code == 404
 
 
+async def test_problem_details_name_a_page(api: Api) -> None:
+    problem = await api.http.get("/scopes/nothing", headers={"Accept": "application/problem+json"})
+    page, _, anchor = problem.json()["type"].partition("#")
+    async with httpx.AsyncClient(base_url=api.server.url) as plain:
+        answer = await plain.get(page)
+    assert answer.status_code == 200
+    assert f"id={anchor}>" in answer.text
+
+
 async def test_health_and_metrics(api: Api) -> None:
     await api.scope()
     async with httpx.AsyncClient(base_url=api.server.url) as plain:

@@ -19,6 +19,7 @@ WIDTH = 110
 
 _UUID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 _TIME = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+_SHARD = re.compile(r'"shard": \d+')  # follows from the scope's id
 _LEASE_END = re.compile(r'("(?:lease_expires_at|visible_at)": )"2026-01-31T12:00:00.000Z"')
 
 
@@ -41,7 +42,7 @@ def transcript(steps: Sequence[Step]) -> str:
         if before is not None and before.command == step.command:
             continue
         parts.append(f"$ {step.command}")
-        parts += _wrapped(json.dumps(step.answer, ensure_ascii=False))
+        parts += _wrapped(_SHARD.sub('"shard": 7', json.dumps(step.answer, ensure_ascii=False)))
         if step.kept:
             parts.append(f"$ export {step.kept}={step.answer['data']['id']}")
     return f"{BEGIN}\n```console\n{normalised(chr(10).join(parts))}\n```\n\n{END}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from html import escape
 from importlib.resources import files
 from typing import Any
 
@@ -32,6 +33,15 @@ def _asset(name: str) -> bytes:
     return (files("scaiqueue.api") / "assets" / name).read_bytes()
 
 
+@cache
+def _errors() -> bytes:
+    told = "".join(
+        f"<dt id={code.name}>{code.name} ({code.status})</dt><dd>{escape(code.value.advice)}</dd>"
+        for code in Code
+    )
+    return f"<!doctype html><title>ScaiQueue: errors</title><h1>Errors</h1><dl>{told}</dl>".encode()
+
+
 def docs_routes() -> list[HTTPRouteHandler]:
     @get("/openapi.json", include_in_schema=False)
     async def document() -> Response[Any]:
@@ -42,6 +52,11 @@ def docs_routes() -> list[HTTPRouteHandler]:
     async def page() -> Response[Any]:
         """Swagger UI."""
         return Response(_asset("index.html"), media_type="text/html; charset=utf-8")
+
+    @get("/docs/errors", include_in_schema=False)
+    async def errors() -> Response[Any]:
+        """What problem details name as their type."""
+        return Response(_errors(), media_type="text/html; charset=utf-8")
 
     @get("/docs/{name:str}", include_in_schema=False)
     async def asset(name: str) -> Response[Any]:
@@ -54,4 +69,4 @@ def docs_routes() -> list[HTTPRouteHandler]:
             headers["Content-Encoding"] = "gzip"
         return Response(_asset(f"{name}.gz" if compressed else name), media_type=media_type, headers=headers)
 
-    return [document, page, asset]
+    return [document, page, errors, asset]

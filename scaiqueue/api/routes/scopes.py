@@ -36,7 +36,7 @@ class ChangeScope(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class Scope(msgspec.Struct, kw_only=True):
-    """A namespace of queues. `version` rises with every change."""
+    """A namespace of queues. `version` rises with every change; direct callers find its keys by `shard`."""
 
     id: str
     tenant_id: str
@@ -45,6 +45,7 @@ class Scope(msgspec.Struct, kw_only=True):
     description: str
     durability: Durability
     state: str
+    shard: int
     version: int
     created_at: str
     updated_at: str
@@ -59,6 +60,7 @@ def view(row: ScopeRow, call: Call) -> Scope:
         description=row.description,
         durability=row.durability or call.services.settings.durability,  # type: ignore[arg-type]
         state=row.state,
+        shard=row.shard,
         version=row.version,
         created_at=moments.text(row.created_at),
         updated_at=moments.text(row.updated_at),
