@@ -19,8 +19,6 @@ from scaiqueue.scripts.runner import Arg, ScriptRunner
 
 # However many bounds end calls early, one claim asks only so often.
 MAX_CALLS = 100
-# A wake-up may be lost with the subscriber connection: waiters look again anyway.
-LOOK_AGAIN_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ class Claimer:
                 if taken or left <= 0 or self._room.closing or (gone is not None and gone.done()):
                     return taken
                 with metrics.claims_waiting.track_inprogress():
-                    await _first(woken, gone, min(left, LOOK_AGAIN_S))
+                    await _first(woken, gone, left)
 
     async def _take(self, scope: ScopeEntry, request: ClaimRequest) -> list[list[Any]]:
         taken = _Taken()

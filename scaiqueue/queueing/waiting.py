@@ -13,6 +13,9 @@ from redis.exceptions import RedisError
 from scaiqueue.keys import QueueKeys, Shard
 
 LOOK_EVERY_S = 0.2
+# A wake-up may be lost with the subscriber connection: every so many looks the queues themselves are asked,
+# once for all who wait, however many those are.
+LOOKS_A_COUNT = 10
 ROOTS_A_LOOK = 1000
 
 _log = structlog.get_logger("scaiqueue.waiting")
@@ -58,30 +61,39 @@ class WaitingRoom:
         self.wake_all()
 
     async def run(self) -> None:
-        """Wake the waiters of queues in which something falls due, until cancelled."""
+        """Wake the waiters of queues that have something, or something falling due, until cancelled."""
+        looks = 0
         while True:
             if not self._waiting:
                 self._someone.clear()
                 await self._someone.wait()
+            looks += 1
             try:
-                await self._look()
+                await self._look(count=looks % LOOKS_A_COUNT == 0)
             except (RedisError, OSError) as error:
                 _log.warning("due index not readable", error=str(error))
             await asyncio.sleep(LOOK_EVERY_S)
 
-    async def _look(self) -> None:
+    async def _look(self, *, count: bool) -> None:
         shards: dict[Shard, list[str]] = {}
         for root in self._waiting:
             shards.setdefault(QueueKeys.parse(root).scope.shard, []).append(root)
-        loop = asyncio.get_running_loop()
         for shard, roots in shards.items():
             for start in range(0, len(roots), ROOTS_A_LOOK):
-                part = roots[start : start + ROOTS_A_LOOK]
-                pipe = self._redis.pipeline(transaction=False)
-                pipe.time()
-                pipe.zmscore(shard.due, part)
-                (seconds, micros), dues = await pipe.execute()
-                now = seconds * 1000 + micros / 1000
-                for root, due in zip(part, dues, strict=True):
-                    if due is not None and due <= now + LOOK_EVERY_S * 1000:
-                        loop.call_later(max(0.0, (due - now) / 1000), self.wake, root)
+                await self._look_at(shard, roots[start : start + ROOTS_A_LOOK], count)
+
+    async def _look_at(self, shard: Shard, roots: list[str], count: bool) -> None:
+        loop = asyncio.get_running_loop()
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.time()
+        pipe.zmscore(shard.due, roots)
+        for root in roots if count else ():
+            pipe.zcard(f"{root}:pending")
+        (seconds, micros), dues, *depths = await pipe.execute()
+        now = seconds * 1000 + micros / 1000
+        for root, due in zip(roots, dues, strict=True):
+            if due is not None and due <= now + LOOK_EVERY_S * 1000:
+                loop.call_later(max(0.0, (due - now) / 1000), self.wake, root)
+        for root, depth in zip(roots, depths, strict=False):
+            if depth:
+                self.wake(root)
