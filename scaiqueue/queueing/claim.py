@@ -59,15 +59,16 @@ class Claimer:
         is paused, archived, read-only or gone.
         """
         deadline = time.monotonic() + request.wait_s
-        with self._room.seat([queue.keys for queue in request.queues]) as woken:
+        with self._room.seat([queue.keys for queue in request.queues]) as seat:
             while True:
-                woken.clear()
+                seat.woken.clear()
                 taken = await self._take(scope, request)
                 left = deadline - time.monotonic()
                 if taken or left <= 0 or self._room.closing or (gone is not None and gone.done()):
+                    seat.pass_on = bool(taken) or seat.woken.is_set()
                     return taken
                 with metrics.claims_waiting.track_inprogress():
-                    await _first(woken, gone, left)
+                    await _first(seat.woken, gone, left)
 
     async def _take(self, scope: ScopeEntry, request: ClaimRequest) -> list[list[Any]]:
         taken = _Taken()

@@ -1,4 +1,8 @@
-"""Long polls without a connection each: woken by a queue's wake-up, or when something in it falls due."""
+"""Long polls without a connection each: woken by a queue's wake-up, or when something in it falls due.
+
+One message wakes one waiter, the one who has waited longest. Who leaves with messages wakes two more, so a
+batch reaches many at once, and a single message does not stir a thousand.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +20,23 @@ LOOK_EVERY_S = 0.2
 # A wake-up may be lost with the subscriber connection: every so many looks the queues themselves are asked,
 # once for all who wait, however many those are.
 LOOKS_A_COUNT = 10
+PASSED_ON_TO = 2
 ROOTS_A_LOOK = 1000
 
 _log = structlog.get_logger("scaiqueue.waiting")
+
+
+class Seat:
+    """`woken` is set whenever one of the queues may have something: clear it before looking.
+
+    `pass_on`: whoever leaves wakes others, unless it has just seen that there is nothing.
+    """
+
+    __slots__ = ("pass_on", "woken")
+
+    def __init__(self) -> None:
+        self.woken = asyncio.Event()
+        self.pass_on = True
 
 
 class WaitingRoom:
@@ -26,34 +44,41 @@ class WaitingRoom:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._waiting: dict[str, dict[Seat, None]] = {}
         self._someone = asyncio.Event()
         self.closing = False
 
     @contextmanager
-    def seat(self, queues: Sequence[QueueKeys]) -> Iterator[asyncio.Event]:
-        """An event that is set whenever one of the queues may have something. Clear it before looking."""
-        event = asyncio.Event()
+    def seat(self, queues: Sequence[QueueKeys]) -> Iterator[Seat]:
+        """A place among those who wait for the queues."""
+        seat = Seat()
         roots = {queue.root for queue in queues}
         for root in roots:
-            self._waiting.setdefault(root, set()).add(event)
+            self._waiting.setdefault(root, {})[seat] = None
         self._someone.set()
         try:
-            yield event
+            yield seat
         finally:
             for root in roots:
                 seats = self._waiting[root]
-                seats.discard(event)
+                del seats[seat]
                 if not seats:
                     del self._waiting[root]
+                elif seat.pass_on:
+                    self.wake(root, PASSED_ON_TO)
 
-    def wake(self, root: str) -> None:
-        for event in self._waiting.get(root, ()):
-            event.set()
+    def wake(self, root: str, most: int = 1) -> None:
+        """Wake those who wait longest for a queue and aren't awake yet."""
+        for seat in self._waiting.get(root, ()):
+            if not seat.woken.is_set():
+                seat.woken.set()
+                most -= 1
+                if most == 0:
+                    break
 
     def wake_all(self) -> None:
-        for root in self._waiting:
-            self.wake(root)
+        for root, seats in self._waiting.items():
+            self.wake(root, len(seats))
 
     def close(self) -> None:
         """Answer every waiting claim now, and let none wait any more."""
