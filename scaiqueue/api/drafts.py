@@ -67,6 +67,7 @@ class Publish(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     durability: Literal["committed", "indexed"] | None = None
 
 
+_DEFAULT_PRIORITY = Priority()
 _string = msgspec.json.Decoder(str)
 
 
@@ -117,9 +118,7 @@ def make_draft(
         deadline=None if asked.deadline is None else moments.text(moments.milliseconds(asked.deadline)),
         delay_until=moments.text(moments.now_ms() + delay_ms) if delay_ms else None,
         idempotency_key=key,
-        priority=asked.priority,
-        queue_id=queue.id,
-        durability=durability,
+        priority=None if asked.priority == _DEFAULT_PRIORITY else asked.priority,
     )
     header = encode_header(written)
     if len(header) > MAX_HEADER:

@@ -50,8 +50,6 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     delay_until: str | None = None
     idempotency_key: str | None = None
     priority: Priority | None = None
-    queue_id: str | None = None
-    durability: str | None = None
 
 
 MAX_HEADER = 16_384
