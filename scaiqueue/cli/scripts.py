@@ -6,11 +6,14 @@ import asyncio
 import sys
 
 from cyclopts import App
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
 
 from scaiqueue.cli.api import served_settings
 from scaiqueue.cli.output import CommandError, Json, print_json, print_table
+from scaiqueue.connection import open_redis
+from scaiqueue.recovery.service import Limits, Recovery
+from scaiqueue.rows.engine import open_engine
 from scaiqueue.scripts.bundle import load_bundle
 from scaiqueue.scripts.runner import ScriptRunner
 from scaiqueue.settings import load_settings
@@ -47,15 +50,26 @@ def show(name: str) -> None:
 
 @app.command
 def load() -> None:
-    """Load all scripts into the server of SCAIQUEUE_REDIS_URL and publish their SHA-1s there."""
+    """Load all scripts into the server of SCAIQUEUE_REDIS_URL and publish their SHA-1s there.
+
+    A server that restarted is recovered from the rows first: until then no script may run on its index.
+    """
     settings = served_settings(load_settings())
 
     async def run() -> None:
-        async with Redis.from_url(settings.redis_url) as redis:
-            await ScriptRunner(redis).load()
+        engine = open_engine(settings.database_url, pool_size=1)
+        try:
+            async with open_redis(settings.redis_url) as redis:
+                limits = Limits(settings.backlog_limit, settings.max_body_bytes)
+                runner = ScriptRunner(redis)
+                await Recovery(redis, runner, engine, shards=settings.shards, limits=limits).prepare()
+        finally:
+            await engine.dispose()
 
     try:
         asyncio.run(run())
     except RedisError as error:
         raise CommandError(f"{settings.redis_url}: {error}: is the server up?") from None
+    except SQLAlchemyError as error:
+        raise CommandError(f"the rows can't be read: {error}: `scaiqueue migrate up` makes them") from None
     print(f"{len(load_bundle())} scripts loaded")

@@ -54,14 +54,18 @@ def test_migrations_go_up_and_down(shell: Shell, database_url: str) -> None:
     assert json.loads(shell("migrate", "status", "--json", status=1))["current"] == ""
 
 
-def test_scripts_are_listed_shown_and_loaded(shell: Shell, redis_server: RedisServer) -> None:
+def test_scripts_are_listed_shown_and_loaded(
+    shell: Shell, redis_server: RedisServer, database_url: str
+) -> None:
     listed = json.loads(shell("scripts", "list", "--json"))
     assert {one["name"]: one["sha1"] for one in listed} == {
         script.name: script.sha1 for script in load_bundle().values()
     }
     assert shell("scripts", "show", "publish") == load_bundle()["publish"].source
     assert "`scaiqueue scripts list`" in shell("scripts", "show", "nothing", status=1)
-    shell.environment["SCAIQUEUE_REDIS_URL"] = redis_server.url
+    shell.environment |= {"SCAIQUEUE_REDIS_URL": redis_server.url, "SCAIQUEUE_DATABASE_URL": database_url}
+    assert "`scaiqueue migrate up`" in shell("scripts", "load", status=1)
+    shell("migrate", "up")
     assert f"{len(listed)} scripts loaded" in shell("scripts", "load")
     with redis_server.client() as client:
         assert all(client.script_exists(*(one["sha1"] for one in listed)))
