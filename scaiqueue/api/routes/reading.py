@@ -17,6 +17,7 @@ from scaiqueue.errors import Detail
 from scaiqueue.queueing.directory import ScopeEntry
 from scaiqueue.queueing.message import Message
 from scaiqueue.records import State
+from scaiqueue.rows import history
 from scaiqueue.rows import messages as rows
 from scaiqueue.rows.messages import Filter
 
@@ -142,21 +143,15 @@ async def list_messages(call: Call) -> Response[Any]:
     return call.many(shown, cursor_for(found[-1].id) if more else None, stale)
 
 
-def _transitions(history: str) -> list[list[Any]]:
-    kept: list[list[Any]] = msgspec.json.decode(f"[{history.rstrip(',')}]".encode())
-    return kept
-
-
-def _transition(step: list[Any]) -> dict[str, Any]:
-    event, queue, attempts, actor, detail, epoch, n, _place, at = step
+def _shown(step: history.Transition) -> dict[str, Any]:
     return {
-        "event": event,
-        "queue": queue,
-        "attempts": attempts,
-        "actor": actor,
-        "detail": detail or None,
-        "at": moments.text(at),
-        "version": f"{epoch}-{n}",
+        "event": step.event,
+        "queue": step.queue,
+        "attempts": step.attempts,
+        "actor": step.actor,
+        "detail": step.detail or None,
+        "at": moments.text(step.at),
+        "version": f"{step.epoch}-{step.n}",
     }
 
 
@@ -166,7 +161,7 @@ async def message_history(call: Call) -> Response[Any]:
     message_id = await call.message_id(scope)
     await _stale(call, scope)
     row = await call.services.reader.row(scope, message_id)
-    steps = [Transition(**_transition(step)) for step in _transitions(row.history)]
+    steps = [Transition(**_shown(step)) for step in history.parse(row.history)]
     return call.one(History(message_id, steps, row.history_skipped))
 
 
@@ -183,12 +178,7 @@ async def trace(call: Call) -> Response[Any]:
     stale = await _stale(call, scope)
     correlation_id = call.path("correlation_id")
     found = await rows.of_correlation(call.services.engine, scope.id, correlation_id, MAX_TRACED)
-    steps: list[tuple[tuple[Any, ...], TracedTransition]] = []
-    for row in found:
-        if allowed is not None and row.record.queue not in allowed:
-            continue
-        for step in _transitions(row.history):
-            shown = TracedTransition(**_transition(step), message_id=row.id)
-            steps.append(((step[5], step[6], step[7]), shown))
-    steps.sort(key=lambda entry: entry[0])
-    return call.many([step for _, step in steps], None, stale)
+    kept = [row for row in found if allowed is None or row.record.queue in allowed]
+    steps = history.trace((row.id, row.history) for row in kept)
+    shown = [TracedTransition(**_shown(step), message_id=message_id) for message_id, step in steps]
+    return call.many(shown, None, stale)
