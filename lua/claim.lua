@@ -12,9 +12,9 @@ claim: lease the next messages of one or more queues. What is overdue in them re
 @item want int(1,1000) messages at most
 @item visibility_ms int(1,43200000)? length of the lease; empty: the queue's
 @item claim index? the request's claim key in KEYS: the same key within the lease returns the same leases
-@reply OK messages... each: id, token, lease_end_ms, record, envelope, overlay, outcome
+@reply OK token lease_end_ms extras messages... the first lease's end; extras: an array of id, overlay, outcome of those that have one; of each message id, record, envelope
 @reply EMPTY there is none
-@reply MORE messages... a bound ended the call (1,000 messages, 8 MiB, a window): call again for the rest
+@reply MORE as OK, or alone: a bound ended the call (1,000 messages, 8 MiB, a window): call again for the rest
 @reply PAUSED "scope" or "queue"
 @reply ARCHIVED "scope" or "queue"
 @reply READONLY "queue"
@@ -26,17 +26,30 @@ claim: lease the next messages of one or more queues. What is overdue in them re
 -- @arguments
 -- @include ready
 -- @include clock
--- @include settle
--- @include next_due
 -- @include may_claim
--- @include pick
--- @include lease
--- @include read_requests
--- @include hand_out
+-- @include journal
+-- @include claim_window
+-- @include take
 -- @include write_leases
+-- @include hand_out
 local MAX_MESSAGES, MAX_BYTES, SETTLE = 1000, 8388608, 100
 local scope_state = redis.call("HGET", META_KEY, "state")
 local open, refusal, settled = {}, nil, 0
+
+-- What time has brought to messages changes them in this call: that part is defined when there is something.
+function settling()
+  -- @include settle
+  -- @include next_due
+  -- @include claim_changes
+  changing =
+    { changed = changed, settle = settle, expire = expire_head, merge = merge_returned, next_due = next_due }
+  changing.gather, changing.removals, changing.additions = gather_changes, write_removals, write_additions
+  settling = function()
+    return changing
+  end
+  return changing
+end
+
 for _, slug in ipairs(QUEUES) do
   local q = queue(slug)
   local refused = may_claim(q, scope_state)
@@ -45,46 +58,65 @@ for _, slug in ipairs(QUEUES) do
     open[#open + 1], q.taken = q, 0
     local at = redis.call("ZSCORE", DUE_KEY, q.root)
     if at and tonumber(at) <= now then
-      settled, q.settled = settled + settle(q, SETTLE - settled), true
+      settled, q.settled = settled + settling().settle(q, SETTLE - settled), true
     end
   end
 end
 
-local requests, wanted = read_requests()
+local requests, by_key, wanted = {}, {}, 0
+local function keyed(request, key_index)
+  -- @include keyed_request
+  read_keyed_request(request, key_index)
+end
+for at = FIRST, #ARGV, STRIDE do
+  local r =
+    { holder = ARGV[at + A_HOLDER], want = tonumber(ARGV[at + A_WANT]), count = 0, runs = {}, full = false }
+  r.visibility_ms = tonumber(ARGV[at + A_VISIBILITY_MS])
+  local index = ARGV[at + A_CLAIM]
+  if index ~= "" and index ~= "0" then
+    keyed(r, index)
+  end
+  requests[#requests + 1] = r
+  wanted = wanted + r.want
+end
 for _, q in ipairs(open) do
-  open_window(q, math.max(1, math.floor(math.min(wanted, MAX_MESSAGES) / #open)))
+  q.size = math.max(1, math.floor(math.min(wanted, MAX_MESSAGES) / #open))
+  next_window(q)
 end
 
-local leased, bytes, bounded = {}, 0, settled >= SETTLE
+local leased, bytes, full = 0, 0, false
+local pick_queue
+if #open > 1 then
+  -- @include pick
+  pick_queue = pick
+end
 for _, r in ipairs(requests) do
-  local visibility_ms = tonumber(ARGV[r.at + A_VISIBILITY_MS])
-  while #r.leases < r.want do
-    local q = pick(open, A_STRATEGY)
-    if not q then
+  while r.count < r.want and not full do
+    local q = open[1]
+    if #open > 1 then
+      q = pick_queue(open, A_STRATEGY)
+    end
+    if not q or not has_next(q) then
       break
     end
-    bytes = bytes + q.records[q.at][R_SIZE]
-    if #leased > 0 and (bytes > MAX_BYTES or #leased == MAX_MESSAGES) then
-      bounded = true
-      break
-    end
-    local c = lease(q, ARGV[r.at + A_HOLDER], visibility_ms)
-    leased[#leased + 1], r.leases[#r.leases + 1] = c, c
+    local most = (#open == 1 or A_STRATEGY == "ordered") and r.want - r.count or 1
+    local size, n = take(q, r, math.min(most, MAX_MESSAGES - leased), MAX_BYTES - bytes, leased == 0)
+    bytes, leased = bytes + size, leased + n
+    full = r.full or leased == MAX_MESSAGES
   end
 end
+local bounded = full or settled >= SETTLE
 for _, q in ipairs(open) do
   bounded = bounded or (q.more and q.at > #q.ids)
 end
 
-local entry = write_leases(leased, requests)
-local replies = {}
+local entry = write_leases(requests, open)
+local replies = { { "OK", entry } }
 for i, r in ipairs(requests) do
-  local messages = hand_out(r.leases)
-  local word = #messages > 0 and "OK" or "EMPTY"
-  if bounded and #messages < r.want then
-    word = "MORE"
+  local reply = #open == 0 and not r.held and refusal or hand_out(r)
+  if bounded and r.count < r.want and (reply[1] == "OK" or reply[1] == "EMPTY") then
+    reply[1] = "MORE"
   end
-  replies[i] = #open == 0 and not r.held and refusal or { word, unpack(messages) }
-  replies[i] = replies[r.same] or replies[i]
+  replies[i + 1] = r.same and replies[r.same + 1] or reply
 end
-return { { "OK", entry }, unpack(replies) }
+return replies

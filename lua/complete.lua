@@ -19,27 +19,53 @@ complete: end claimed messages with success.
 -- @arguments
 -- @include ready
 -- @include clock
--- @include items
--- @include check_holder
--- @include outcomes
--- @include commit
-local ids, records = items()
-local replies = {}
-for i, id in ipairs(ids) do
-  local at, record = FIRST + (i - 1) * STRIDE, records[i]
-  local holder, response = ARGV[at + A_HOLDER], ARGV[at + A_RESPONSE]
-  local refusal = check_holder(record, ARGV[at + A_TOKEN], holder, "complete")
-  if not refusal then
-    local c = change(id, record, queue(record[R_QUEUE]), "claimed")
-    record[R_VERB] = "complete"
-    finish(c, S_COMPLETED)
-    event(c, "completed", holder)
-    if response ~= "" then
-      outcome(c, response, "")
-    end
-  end
-  replies[i] = refusal or { "OK", "completed", 0, record[R_QUEUE] }
+-- @include token_bytes
+-- @include complete_claims
+local stored = redis.call("HMGET", STATE_KEY, unpack(IDS))
+local replies, now_ended, ok = { false }, {}, {}
+
+-- Whatever is not a claim under the very token that is given.
+local function refusal_of(stored_record, given_token, caller)
+  -- @include check_holder
+  return check_holder(stored_record and read_record(stored_record), given_token, caller, V_COMPLETE)
 end
-local entry = commit()
-write_outcomes()
-return { { "OK", entry }, unpack(replies) }
+
+local answers
+local function answering()
+  -- @include outcomes
+  answers = { note = note_outcome, write = write_outcomes }
+  return answers
+end
+
+for i, id in ipairs(IDS) do
+  local at, raw = FIRST + (i - 1) * STRIDE, stored[i]
+  if now_ended[id] then
+    raw = string.char(S_COMPLETED, V_COMPLETE) .. raw:sub(3, 20) .. ("\0"):rep(6) .. raw:sub(27)
+  end
+  local token, holder, response = ARGV[at + A_TOKEN], ARGV[at + A_HOLDER], ARGV[at + A_RESPONSE]
+  local holds = raw and raw:byte(1) == S_CLAIMED and raw:sub(3, 11) == (tokens[token] or token_bytes(token))
+  local refusal, slug = not holds and refusal_of(raw, token, holder), nil
+  if not refusal then
+    slug = raw:sub(56, 55 + raw:byte(55))
+    ok[slug] = ok[slug] or "OK completed 0 " .. slug
+    now_ended[id] = true
+    if response ~= "" then
+      local flags = raw:byte(35)
+      local rest = flags % (2 * F_OUTCOME) < F_OUTCOME and flags + F_OUTCOME or flags
+      raw = raw:sub(1, 34) .. string.char(rest) .. raw:sub(36)
+      answers = answers or answering()
+      answers.note(id, response, "")
+    end
+    accept(id, raw, slug, holder)
+  end
+  replies[i + 1] = refusal or ok[slug]
+end
+local entry = ""
+if ended[1] then
+  entry = write_completed()
+  if answers then
+    answers.write()
+  end
+end
+replies[1] = { "OK", entry }
+return replies

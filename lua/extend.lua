@@ -27,7 +27,7 @@ local replies = {}
 for i, id in ipairs(ids) do
   local at, record = FIRST + (i - 1) * STRIDE, records[i]
   local holder = ARGV[at + A_HOLDER]
-  local refusal = check_holder(record, ARGV[at + A_TOKEN], holder, "extend")
+  local refusal = check_holder(record, ARGV[at + A_TOKEN], holder, V_EXTEND)
   if not refusal then
     local q = queue(record[R_QUEUE])
     local lease_end = now + (tonumber(ARGV[at + A_VISIBILITY_MS]) or settings(q).visibility_ms)

@@ -33,13 +33,13 @@ local replies = {}
 for i, id in ipairs(ids) do
   local at, record = FIRST + (i - 1) * STRIDE, records[i]
   local holder, reason = ARGV[at + A_HOLDER], ARGV[at + A_REASON]
-  local refusal = check_holder(record, ARGV[at + A_TOKEN], holder, "fail")
+  local refusal = check_holder(record, ARGV[at + A_TOKEN], holder, V_FAIL)
   if not refusal then
     local q = queue(record[R_QUEUE])
     local c = change(id, record, q, "claimed")
     local delay = tonumber(ARGV[at + A_RETRY_AFTER_MS]) or backoff(q, record[R_ATTEMPTS])
     local last = ARGV[at + A_RETRYABLE] == "0" or exhausted(q, record)
-    record[R_VERB] = "fail"
+    record[R_VERB] = V_FAIL
     outcome(c, "", reason)
     give_back(c, q, "failed", reason, delay, last, holder)
   end

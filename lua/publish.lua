@@ -7,22 +7,23 @@ publish: store new messages and index them in their queues.
 @keys queue* meta pending scheduled expiry review
 @keys item idem
 @arg queues int(1,64) how many queues KEYS declares
+@arg actor text(320) who publishes
+@arg checked int(0,1) 1: the caller has made sure that every header is a JSON object in UTF-8
 @item id uuid made by the caller, version 7
-@item queue index(queues) which of the declared queues
-@item actor text(320) who publishes
-@item header object(16384,checked) the message's immutable header, JSON
-@item body bytes its content, untouched; at most the shard's max_body bytes
-@item rank int(0,5000)? tier * 1000 + score; empty: 2500, normal
-@item delay_ms int(0,31622400000)? how long it stays out of reach
-@item ttl_ms int(1,31622400000)? it expires unclaimed after so long
-@item deadline int(1,4102444800000)? ms since 1970: order of deadline queues, and expiry
-@item max_retries int(0,100)? instead of the queue's
-@item review_ms int(1,31622400000)? it awaits a human decision, at most so long
-@item idem index? its idempotency key in KEYS
-@item digest text(64)? of what the caller sent: the same key with another digest is a conflict
-@item idem_ms int(1,2678400000)? how long the idempotency key is remembered; empty: a day
-@item checked int(0,1)? 1: the caller has made sure that the header is a JSON object in UTF-8
-@reply OK id seq state created_at
+@item envelope envelope(16384,checked) the header, a JSON object on one line; a newline; the body's bytes, untouched, at most the shard's max_body
+@item options options? what else is said of the message, a JSON object; empty: nothing
+@option queue index(queues) which of the declared queues; absent: the first
+@option rank int(0,5000) tier * 1000 + score; absent: 2500, normal
+@option delay_ms int(0,31622400000) how long it stays out of reach
+@option ttl_ms int(1,31622400000) it expires unclaimed after so long
+@option deadline int(1,4102444800000) ms since 1970: order of deadline queues, and expiry
+@option max_retries int(0,100) instead of the queue's
+@option review_ms int(1,31622400000) it awaits a human decision, at most so long
+@option idem index its idempotency key in KEYS
+@option digest text(64) of what the caller sent: the same key with another digest is a conflict
+@option idem_ms int(1,2678400000) how long the idempotency key is remembered; absent: a day
+@option actor text(320) instead of the call's
+@reply OK state; the call's own part of the reply has the time of all, ms, as its third element
 @reply DUPLICATE id: the same key with the same digest, or an id that exists
 @reply CONFLICT id: the same key with another digest
 @reply FULL the queue's max_depth
@@ -41,47 +42,75 @@ publish: store new messages and index them in their queues.
 -- @include ready
 -- @include clock
 -- @include may_enter
--- @include commit
--- @include bury
--- @include duplicates
--- @include make_room
--- @include new_messages
+-- @include journal
+-- @include lane
 local scope_state = redis.call("HGET", META_KEY, "state")
-local limits = redis.call("HMGET", LIMITS_KEY, "backlog_limit", "published", "persisted", "max_body")
-local room = tonumber(limits[1] or 9007199254740991) - (limits[2] or 0) + (limits[3] or 0)
-local max_body = tonumber(limits[4] or 262144)
+local bounds = redis.call("HMGET", LIMITS_KEY, "backlog_limit", "published", "persisted", "max_body")
+local room = tonumber(bounds[1] or 9007199254740991) - (bounds[2] or 0) + (bounds[3] or 0)
+local max_body = tonumber(bounds[4] or 262144)
 local queues = {}
 for i, slug in ipairs(QUEUES) do
   local q = queue(slug)
-  queues[tostring(i)], q.refusal = q, may_enter(q, scope_state)
+  queues[i], q.refusal = q, may_enter(q, scope_state)
 end
 
--- Of each accepted item: where its arguments begin, its queue, and its place among the replies.
-local known, replies = load_ids(), { false }
-local begins, targets, places, accepted = {}, {}, {}, 0
-for at = FIRST, #ARGV, STRIDE do
-  local id, q = ARGV[at + A_ID], queues[ARGV[at + A_QUEUE]]
-  local reply = q.refusal or (#ARGV[at + A_BODY] > max_body and { "TOO_LARGE", max_body })
-  reply = reply or duplicate(known, id, at) or (accepted >= room and { "BACKLOG" })
-  local target = q
-  if not reply and q.max_depth > 0 then
-    target = make_room(q, ARGV[at + A_REVIEW_MS] == "")
-    reply = not target and { "FULL" }
+-- Most messages have no options and go to a queue without a bound: what others need is defined when one comes.
+local special
+function specialities()
+  -- @include special_messages
+  return { admit = admit, place = place, write = write_specials, score = score }
+end
+
+-- Of each accepted item: its place, and the queue that it goes to where it is a special one.
+local known, replies, now_here = redis.call("HMGET", STATE_KEY, unpack(IDS)), { false }, {}
+local accepted, places, targets = 0, {}, {}
+for i, id in ipairs(IDS) do
+  local o, envelope = OPTIONS[i], ARGV[FIRST + (i - 1) * STRIDE + A_ENVELOPE]
+  local q = queues[o and o.queue or 1]
+  local reply = q.refusal
+  if not reply and #envelope > max_body and #envelope - find(envelope, "\n", 1, true) > max_body then
+    reply = { "TOO_LARGE", max_body }
   end
-  replies[#replies + 1] = reply
+  local duplicate = (known[i] or now_here[id]) and { "DUPLICATE", id }
+  if not reply and (o or q.max_depth > 0) then
+    special = special or specialities()
+    reply, targets[i] = special.admit(id, o or {}, q, duplicate, accepted >= room)
+  else
+    reply = reply or duplicate or (accepted >= room and { "BACKLOG" })
+  end
   if not reply then
     accepted = accepted + 1
-    begins[accepted], targets[accepted], places[accepted] = at, target, #replies
-    known[id] = true
-    remember_key(id, at)
+    places[accepted], now_here[id] = i, true
+    if not targets[i] then
+      log_plain(id, q)
+    end
   end
+  replies[i + 1] = reply or "OK pending"
 end
 
 local entry = ""
 if accepted > 0 then
-  local published = redis.call("HINCRBY", LIMITS_KEY, "published", accepted)
-  entry = store(begins, targets, places, replies, published)
-  write_keys()
+  local seq = redis.call("HINCRBY", META_KEY, "seq", accepted) - accepted
+  local n
+  entry, n = journal("p", redis.call("HINCRBY", LIMITS_KEY, "published", accepted))
+  local records, envelopes = {}, {}
+  for k = 1, accepted do
+    local i, at = places[k], 2 * k
+    local id, envelope, target = IDS[i], ARGV[FIRST + (i - 1) * STRIDE + A_ENVELOPE], targets[i]
+    records[at - 1], envelopes[at - 1], envelopes[at] = id, id, envelope
+    if target then
+      local o = OPTIONS[i] or {}
+      records[at], replies[i + 1] = special.place(id, o, queues[o.queue or 1], target, seq + k, #envelope, n)
+    else
+      records[at] = place_plain(id, queues[1], seq + k, #envelope, n)
+    end
+  end
+  if special then
+    special.write(records, n)
+  end
+  redis.call("HSET", STATE_KEY, unpack(records))
+  redis.call("HSET", BODY_KEY, unpack(envelopes))
+  write_lane(queues[1])
 end
-replies[1] = { "OK", entry }
+replies[1] = { "OK", entry, now }
 return replies

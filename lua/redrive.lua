@@ -24,6 +24,10 @@ redrive: send messages from the dead letter back to work, with their attempts at
 -- @include items
 -- @include may_enter
 -- @include commit
+local function origin_queue(record)
+  return record[R_ORIGIN] ~= "" and cmsgpack.unpack(record[R_ORIGIN])[1] or nil
+end
+
 local ids, records = items()
 local scope_state, replies = redis.call("HGET", META_KEY, "state"), {}
 for i, id in ipairs(ids) do
@@ -34,11 +38,11 @@ for i, id in ipairs(ids) do
   elseif record[R_QUEUE] ~= "_dead_letter" or record[R_STATE] ~= S_PENDING then
     replies[i] = { "INVALID_STATE", STATES[record[R_STATE]] }
   else
-    local q = queue(target ~= "" and target or record[R_ORIGIN][1] or "_dead_letter")
+    local q = queue(target ~= "" and target or origin_queue(record) or "_dead_letter")
     replies[i] = may_enter(q, scope_state)
     if not replies[i] then
       local c = change(id, record, queue("_dead_letter"), "pending")
-      record[R_ATTEMPTS], record[R_ORIGIN], record[R_VERB] = 0, {}, ""
+      record[R_ATTEMPTS], record[R_ORIGIN], record[R_VERB] = 0, "", V_NONE
       enter(c, q, now)
       event(c, "redriven", ARGV[at + A_ACTOR])
       replies[i] = { "OK", q.slug }

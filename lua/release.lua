@@ -28,11 +28,11 @@ local replies = {}
 for i, id in ipairs(ids) do
   local at, record = FIRST + (i - 1) * STRIDE, records[i]
   local holder = ARGV[at + A_HOLDER]
-  local refusal = check_holder(record, ARGV[at + A_TOKEN], holder, "release")
+  local refusal = check_holder(record, ARGV[at + A_TOKEN], holder, V_RELEASE)
   if not refusal then
     local q = queue(record[R_QUEUE])
     local c = change(id, record, q, "claimed")
-    record[R_VERB], record[R_ATTEMPTS] = "release", record[R_ATTEMPTS] - 1
+    record[R_VERB], record[R_ATTEMPTS] = V_RELEASE, record[R_ATTEMPTS] - 1
     give_back(c, q, "released", "", tonumber(ARGV[at + A_DELAY_MS]) or 0, false, holder)
   end
   replies[i] = refusal or { "OK", STATES[record[R_STATE]], record[R_DUE], record[R_QUEUE] }

@@ -9,8 +9,8 @@ messages come back as pending, with the attempt counted. Called by recovery alon
 @arg token_floor int(0,9007199254740991) its token counter is at least this
 @items 0
 @item id uuid the message
-@item record bytes its state record, msgpack
-@item envelope bytes header length, header, body
+@item record bytes its state record
+@item envelope bytes header, newline, body
 @item overlay bytes? what rules changed
 @item outcome bytes? response and failure reason, msgpack
 @reply OK it is in the index, or gone from it if it is terminal
@@ -27,7 +27,7 @@ if epoch == "" or redis.call("EXISTS", EPOCH_KEY) == 1 then
 end
 -- @include items
 -- @include commit
--- @include is_record
+-- @include parsed_record
 -- @include void_lease
 -- @include write_restored
 local ids, known = items()
@@ -45,8 +45,8 @@ end
 
 local decoded = {}
 for i = 1, #ids do
-  local ok, record = pcall(cmsgpack.unpack, ARGV[FIRST + (i - 1) * STRIDE + A_RECORD])
-  if not ok or not is_record(record) then
+  local record = parsed_record(ARGV[FIRST + (i - 1) * STRIDE + A_RECORD])
+  if not record then
     return bad("record", "is not a state record")
   end
   decoded[i] = record

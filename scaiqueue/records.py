@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from enum import IntEnum, IntFlag
 from typing import NamedTuple
 
@@ -58,8 +59,12 @@ class Origin(msgspec.Struct, array_like=True, frozen=True):
     at: int
 
 
-class Record(msgspec.Struct, array_like=True):
-    """A message's mutable part, as packed in the state hash. Times in ms since 1970, 0 = none."""
+class Record(msgspec.Struct):
+    """A message's mutable part, as the state hash holds it. Times in ms since 1970, 0 = none.
+
+    `token` is `epoch.counter`, "" for none; `verb` the last that succeeded with it; `max_retries` -1 means
+    the queue's.
+    """
 
     queue: str
     state: int
@@ -114,10 +119,72 @@ class Envelope(NamedTuple):
     body: bytes
 
 
-decode_record = msgspec.msgpack.Decoder(Record).decode
+VERBS = ("", "complete", "fail", "release")
+QUEUES_RETRIES = 255
+_LIMITS, _ORIGIN = 32, 64
+# Numbers of three and six bytes are read as two each: struct knows widths of 1, 2, 4 and 8 only.
+_numbers = struct.Struct(">BB BH HI BH HI HI HI HB HI HI B HI B")
+_limits = struct.Struct(">HIHI")
+_decode_origin = msgspec.msgpack.Decoder(tuple[object, ...]).decode
+_encode_msgpack = msgspec.msgpack.Encoder().encode
+
+
+def decode_record(raw: bytes) -> Record:
+    """Raises ValueError for what is no record."""
+    try:
+        # fmt: off
+        (state, verb, te1, te0, tc1, tc0, ve1, ve0, vn1, vn0, due1, due0, up1, up0, attempts, flags,
+         seq1, seq0, rank, size, retries, cr1, cr0, length) = _numbers.unpack_from(raw)
+        # fmt: on
+        at = 55 + length
+        queue = raw[55:at].decode("ascii")
+        deadline = expires = 0
+        origin: tuple[object, ...] = ()
+        if flags & _LIMITS:
+            d1, d0, e1, e0 = _limits.unpack_from(raw, at)
+            deadline, expires, at = d1 << 32 | d0, e1 << 32 | e0, at + 12
+        if flags & _ORIGIN:
+            end = at + 2 + int.from_bytes(raw[at : at + 2])
+            origin, at = _decode_origin(raw[at + 2 : end]), end
+        token_epoch = te1 << 16 | te0
+        return Record(
+            queue, state, attempts, seq1 << 32 | seq0, rank, deadline, expires, size,
+            f"{token_epoch}.{tc1 << 32 | tc0}" if token_epoch else "", raw[at:].decode(), VERBS[verb],
+            ve1 << 16 | ve0, vn1 << 32 | vn0, -1 if retries == QUEUES_RETRIES else retries, cr1 << 32 | cr0,
+            flags & 31, due1 << 32 | due0, up1 << 32 | up0, origin,
+        )  # fmt: skip
+    except (struct.error, IndexError) as error:
+        raise ValueError(f"not a state record: {error}") from error
+
+
+def encode_record(record: Record) -> bytes:
+    """As the scripts write it."""
+    flags = record.flags & 31
+    limits = origin = b""
+    if record.deadline or record.expires_at:
+        flags |= _LIMITS
+        limits = record.deadline.to_bytes(6) + record.expires_at.to_bytes(6)
+    if record.origin:
+        flags |= _ORIGIN
+        packed = _encode_msgpack(record.origin)
+        origin = len(packed).to_bytes(2) + packed
+    epoch, counter = map(int, record.token.split(".")) if record.token else (0, 0)
+    retries = QUEUES_RETRIES if record.max_retries < 0 else record.max_retries
+    queue = record.queue.encode("ascii")
+    # fmt: off
+    parts = (
+        record.state.to_bytes(), VERBS.index(record.verb).to_bytes(), epoch.to_bytes(3), counter.to_bytes(6),
+        record.touched_epoch.to_bytes(3), record.touched_n.to_bytes(6), record.due_at.to_bytes(6),
+        record.updated_at.to_bytes(6), record.attempts.to_bytes(2), flags.to_bytes(), record.seq.to_bytes(6),
+        record.rank.to_bytes(2), record.size.to_bytes(4), retries.to_bytes(), record.created_at.to_bytes(6),
+        len(queue).to_bytes(), queue, limits, origin, record.holder.encode(),
+    )
+    # fmt: on
+    return b"".join(parts)
+
+
 _decode_texts = msgspec.msgpack.Decoder(tuple[str, str]).decode
 _decode_parts = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
-encode_record = msgspec.msgpack.Encoder().encode
 
 
 def decode_outcome(packed: bytes) -> Outcome:
@@ -138,10 +205,11 @@ def _string_bytes(packed: bytes) -> bytes:
 
 
 def split_envelope(stored: bytes) -> Envelope:
-    """Header JSON and body bytes of a stored envelope."""
-    end = 4 + int.from_bytes(stored[:4], "big")
-    return Envelope(stored[4:end], stored[end:])
+    """Header JSON and body bytes of a stored envelope: one line, and all that follows it."""
+    header, _, body = stored.partition(b"\n")
+    return Envelope(header, body)
 
 
 def join_envelope(header: bytes, body: bytes) -> bytes:
-    return len(header).to_bytes(4, "big") + header + body
+    """`header` has no line break."""
+    return header + b"\n" + body

@@ -25,8 +25,9 @@ from scaiqueue.rows.migrate import upgrade
 from scaiqueue.rows.queues import QueueRow, QueueSettings, encode_settings
 from scaiqueue.rows.scopes import ScopeRow
 from scaiqueue.scripts import binding
-from scaiqueue.scripts.binding import ClaimItem, CompleteItem, PublishItem
+from scaiqueue.scripts.binding import ClaimItem, CompleteItem
 from scaiqueue.scripts.runner import ScriptRunner
+from tests.scripts.direct import Handed, handed_out, publish_item
 
 SCOPE_ID = "0191d2f0-0000-7000-8000-000000000001"
 
@@ -96,20 +97,22 @@ class Stack:
         idem_keys = [self.scope.idempotency(queue, key)] if key else []
         extra: dict[str, Any] = {"rank": rank, "delay_ms": delay_ms}
         extra |= {"idem": 1, "digest": "d" * 64, "idem_ms": 60_000} if key else {}
-        items = [
-            PublishItem(str(uuid7()), 1, "tester", msgspec.json.encode(head), body, **extra)
-            for _ in range(count)
-        ]
-        reply = await binding.publish(self.runner, self.scope, [self.scope.queue(queue)], idem_keys, items)
+        ids = [str(uuid7()) for _ in range(count)]
+        items = [publish_item(id, msgspec.json.encode(head), body, **extra) for id in ids]
+        queues = [self.scope.queue(queue)]
+        reply = await binding.publish(self.runner, self.scope, queues, idem_keys, "tester", 0, items)
         assert {item[0] for item in reply.items} == {expect}, reply
-        return [item[1].decode() for item in reply.items], reply.entry or Version(0, -1)
+        known = [
+            item[1].decode() if expect == "DUPLICATE" else id
+            for id, item in zip(ids, reply.items, strict=True)
+        ]
+        return known, reply.entry or Version(0, -1)
 
-    async def claim(self, want: int = 1, *, queue: str = "orders", holder: str = "worker") -> list[list[Any]]:
-        """Messages as the script gives them: id, token, lease end, record, envelope, overlay, outcome."""
+    async def claim(self, want: int = 1, *, queue: str = "orders", holder: str = "worker") -> list[Handed]:
         reply = await binding.claim(
             self.runner, self.scope, [self.scope.queue(queue)], [], "ordered", [ClaimItem(holder, want)]
         )
-        return list(reply.items[0][1:])
+        return handed_out(reply.items[0])
 
     async def complete(self, claimed: Sequence[Sequence[Any]], response: bytes = b"") -> Version:
         items = [CompleteItem(message[0], message[1], "worker", response) for message in claimed]

@@ -11,6 +11,7 @@ from redis import Redis
 from loadtest.bench.measure import ROUNDS, Row, Sample, Spread, compare, cpu_ms, measured
 from loadtest.bench.pipeline import Packed, Pipeline, pack_call
 from loadtest.bench.workload import HEADER, Field, all_ok, bodies, leases, new_ids
+from scaiqueue.records import join_envelope
 from tests.servers import RedisServer
 
 SECTION = "scripts"
@@ -96,7 +97,7 @@ def _floor_life(
         pairs = [
             part
             for id, body in zip(batch, contents[at : at + per_call], strict=True)
-            for part in (id, len(HEADER).to_bytes(4) + HEADER + body)
+            for part in (id, join_envelope(HEADER, body))
         ]
         scores = [part for place, id in enumerate(batch, at) for part in (place, id)]
         keys = ["body", "pending", "meta", "journal"]

@@ -11,6 +11,7 @@ from uuid_utils import uuid7
 from loadtest.bench.pipeline import Packed, pack_call
 from loadtest.webhooks import load_webhooks
 from scaiqueue.keys import QueueKeys, ScopeKeys, Shard
+from scaiqueue.records import join_envelope
 from scaiqueue.scripts import binding
 from scaiqueue.scripts.binding import ClaimItem, CompleteItem, ConfigureItem, PublishItem
 from scaiqueue.scripts.bundle import load_bundle
@@ -59,12 +60,9 @@ class Field:
         self, queue: QueueKeys, ids: list[str], contents: list[bytes], per_call: int
     ) -> list[Packed]:
         """Packed calls. The header is said to be checked, as the API says it of its own."""
-        items = [
-            PublishItem(id, 1, "bench", HEADER, body, checked=1)
-            for id, body in zip(ids, contents, strict=True)
-        ]
+        items = [PublishItem(id, join_envelope(HEADER, body)) for id, body in zip(ids, contents, strict=True)]
         return [
-            packed(binding.publish_call(self.scope, [queue], [], items[at : at + per_call]))
+            packed(binding.publish_call(self.scope, [queue], [], "bench", 1, items[at : at + per_call]))
             for at in range(0, len(items), per_call)
         ]
 
@@ -88,12 +86,12 @@ def packed(call: Call) -> Packed:
 
 def leases(replies: list[Any]) -> list[tuple[bytes, bytes]]:
     """Ids and tokens of what claim calls gave."""
-    return [(message[0], message[1]) for reply in replies for message in reply[1][1:]]
+    return [(id, reply[1][1]) for reply in replies for id in reply[1][4::3]]
 
 
 def all_ok(replies: list[Any]) -> None:
     """Raises RuntimeError unless every item of every reply succeeded: a refusal is fast, and worthless."""
     for reply in replies:
         for item in reply[1:]:
-            if item[0] != b"OK":
+            if not (item.startswith(b"OK") if isinstance(item, bytes) else item[0] == b"OK"):
                 raise RuntimeError(f"a call was refused: {item!r}")

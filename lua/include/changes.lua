@@ -1,4 +1,5 @@
 -- What this call will change, gathered while it decides: nothing is written before commit().
+-- @include record_table
 -- @include score
 -- @include journal
 local changes, changed = {}, {}
@@ -32,5 +33,5 @@ end
 
 -- Its line in this call's journal entry.
 local function event(c, name, actor, detail)
-  log_event(c.id, name, c.record[R_QUEUE], c.record[R_ATTEMPTS], actor, detail)
+  log_event(c.id, name, c.record[R_QUEUE], c.record[R_ATTEMPTS], actor, detail or "")
 end

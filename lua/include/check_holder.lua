@@ -1,26 +1,23 @@
 -- Whether the caller may end or extend this claim: nil if so, else the item's reply.
 -- Repeating the verb that succeeded with the token is answered OK again.
--- @include record
+-- @include record_table
 -- @include settings
+-- @include token_text
 local function check_holder(record, token, holder, verb)
   if not record then
     return { "NOT_FOUND" }
   end
   local state = record[R_STATE]
+  local current = token ~= "" and record[R_TOKEN_EPOCH] > 0 and token == token_text(record)
   if state == S_CLAIMED then
+    local held = current
     if token == "" then
-      if record[R_HOLDER] ~= holder or settings(queue(record[R_QUEUE])).require_token then
-        return { "CLAIM_LOST" }
-      end
-    elseif token ~= record[R_TOKEN] then
-      return { "CLAIM_LOST" }
+      held = record[R_HOLDER] == holder and not settings(queue(record[R_QUEUE])).require_token
     end
-    return nil
-  elseif token ~= "" and token == record[R_TOKEN] and verb == record[R_VERB] then
+    return not held and { "CLAIM_LOST" } or nil
+  elseif current and verb == record[R_VERB] then
     return { "OK", STATES[state], record[R_DUE], record[R_QUEUE] }
-  elseif token ~= "" and token ~= record[R_TOKEN] then
-    return { "CLAIM_LOST" }
-  elseif state < S_COMPLETED and token ~= "" then
+  elseif token ~= "" and (not current or state < S_COMPLETED) then
     return { "CLAIM_LOST" }
   end
   return { "INVALID_STATE", STATES[state] }

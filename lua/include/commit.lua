@@ -1,35 +1,18 @@
 -- Writes all gathered changes with one journal entry, and returns the entry's id; "" if there is none.
--- `fresh` (optional) adds the records of new messages to the list that it is given.
--- @include changes
+-- @include write_changes
 -- @include journal
--- @include sets
-local function commit(name, value, fresh)
-  if #changes == 0 and not fresh then
+local function commit()
+  if #changes == 0 then
     return ""
   end
-  local entry = event_count > 0 and journal(name, value) or ""
-  local epoch_number, n = entry:match("^(%d+)-(%d+)$")
-  epoch_number, n = tonumber(epoch_number), tonumber(n)
+  local entry, n = "", nil
+  if #groups > 0 then
+    entry, n = journal()
+  end
   local records = {}
-  for i = 1, #changes do
-    local c = changes[i]
-    local id, record = c.id, c.record
-    if not c.keeps_version then
-      record[R_EPOCH], record[R_N], record[R_UPDATED] = epoch_number, n, now
-    end
-    c.packed = cmsgpack.pack(record)
-    records[2 * i - 1], records[2 * i] = id, c.packed
-    if c.from then
-      leave(id, c.expires or record[R_EXPIRES], c.from, c.from_set)
-    end
-    if c.to then
-      arrive(id, record, c.to, c.to_set, c.score)
-    end
-  end
-  if fresh then
-    fresh(records, epoch_number, n)
-  end
+  gather_changes(records, n)
   redis.call("HSET", STATE_KEY, unpack(records))
-  write_sets()
+  write_removals()
+  write_additions()
   return entry
 end

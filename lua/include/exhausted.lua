@@ -3,7 +3,7 @@
 -- @include settings
 local function exhausted(q, record)
   local limit = record[R_RETRIES]
-  if limit < 0 then
+  if limit == QUEUES_RETRIES then
     limit = settings(q).max_retries
   end
   return record[R_ATTEMPTS] >= limit

@@ -1,35 +1,37 @@
--- Claimed messages as the caller gets them: id, token, lease end, record, envelope, overlay, outcome.
+-- The reply to each request: word, token, the first lease's end, what few messages have besides (id, overlay, outcome),
+-- then id, record and envelope of each message.
 -- @include record
-local function extras(key, flag, leases)
-  local found, ids = {}, {}
-  for _, c in ipairs(leases) do
-    if bit.band(c.record[R_FLAGS], flag) ~= 0 then
-      ids[#ids + 1] = c.id
-    end
-  end
+local function extras(ids)
+  local found = {}
   if #ids > 0 then
-    for i, value in ipairs(redis.call("HMGET", key, unpack(ids))) do
-      found[ids[i]] = value
+    local overlays = redis.call("HMGET", OVERLAY_KEY, unpack(ids))
+    local results = redis.call("HMGET", OUTCOME_KEY, unpack(ids))
+    for i, id in ipairs(ids) do
+      local at = 3 * i
+      found[at - 2], found[at - 1], found[at] = id, overlays[i] or "", results[i] or ""
     end
   end
   return found
 end
 
-local function hand_out(leases)
-  if #leases == 0 then
-    return {}
+local function hand_out(r)
+  local reply, n, lease_end, with_extras = { "OK" }, 4, nil, {}
+  for _, run in ipairs(r.runs) do
+    local ids, raws = run.ids, run.raws
+    local envelopes = #ids > 0 and redis.call("HMGET", BODY_KEY, unpack(ids)) or {}
+    for i = 1, #ids do
+      local raw = raws[i]
+      reply[n + 1], reply[n + 2], reply[n + 3] = ids[i], raw, envelopes[i]
+      n = n + 3
+      if raw:byte(35) % 4 ~= 0 then
+        with_extras[#with_extras + 1] = ids[i]
+      end
+    end
+    lease_end = math.min(lease_end or run.lease_end, run.lease_end)
   end
-  local ids, messages = {}, {}
-  for i, c in ipairs(leases) do
-    ids[i] = c.id
+  if n == 4 then
+    return { "EMPTY" }
   end
-  local envelopes = redis.call("HMGET", BODY_KEY, unpack(ids))
-  local overlays, results = extras(OVERLAY_KEY, F_OVERLAY, leases), extras(OUTCOME_KEY, F_OUTCOME, leases)
-  for i, c in ipairs(leases) do
-    local id, record = c.id, c.record
-    local packed = c.packed or cmsgpack.pack(record)
-    messages[i] =
-      { id, record[R_TOKEN], record[R_DUE], packed, envelopes[i], overlays[id] or "", results[id] or "" }
-  end
-  return messages
+  reply[2], reply[3], reply[4] = r.token or r.held.token, lease_end, extras(with_extras)
+  return reply
 end

@@ -1,30 +1,38 @@
--- This call's one journal entry. An event is six values: id, name, queue, attempts, actor, detail; a queue
--- or actor that is the entry's own is left empty.
-local events, event_count, entry_queue, entry_actor = {}, 0, "", ""
+-- This call's one journal entry: groups of transitions, each of six values: event, queue, attempts, actor, detail,
+-- and the ids of its messages (a table until the entry is written, then joined, 36 characters each).
+local groups, last_group = {}, -5
 
 local function log_event(id, name, slug, attempts, actor, detail)
-  local n = event_count
-  if n == 0 then
-    entry_queue, entry_actor = slug, actor
-  elseif actor == "" and entry_actor ~= "" then
-    -- An event without an actor: from here on every event names its own.
-    for i = 5, n, 6 do
-      events[i] = events[i] == "" and entry_actor or events[i]
-    end
-    entry_actor = ""
+  local at, g = last_group, groups
+  if
+    g[at] == name
+    and g[at + 1] == slug
+    and g[at + 2] == attempts
+    and g[at + 3] == actor
+    and g[at + 4] == detail
+  then
+    local ids = g[at + 5]
+    ids[#ids + 1] = id
+  else
+    at = at + 6
+    g[at], g[at + 1], g[at + 2], g[at + 3], g[at + 4], g[at + 5] = name, slug, attempts, actor, detail, { id }
+    last_group = at
   end
-  events[n + 1], events[n + 2] = id, name
-  events[n + 3] = slug == entry_queue and "" or slug
-  events[n + 4] = attempts
-  events[n + 5] = actor == entry_actor and "" or actor
-  events[n + 6] = detail or ""
-  event_count = n + 6
 end
 
--- Appends the entry and returns its id.
+-- Appends the entry; returns its id and the number after the epoch in it. `name`, `value`: one more field.
 local function journal(name, value)
-  local id, ev = epoch .. "-*", cmsgpack.pack(events)
-  -- stylua: ignore
-  local fields = { "op", SCRIPT, "s", SCOPE_ROOT, "q", entry_queue, "by", entry_actor, "at", now, "ev", ev, name, value }
-  return redis.call("XADD", JOURNAL_KEY, id, unpack(fields))
+  local g = groups
+  local entry
+  for at = 6, #g, 6 do
+    g[at] = concat(g[at])
+  end
+  local ev, id = cmsgpack.pack(g), epoch .. "-*"
+  if name then
+    entry =
+      redis.call("XADD", JOURNAL_KEY, id, "op", SCRIPT, "s", SCOPE_ROOT, "at", now, "ev", ev, name, value)
+  else
+    entry = redis.call("XADD", JOURNAL_KEY, id, "op", SCRIPT, "s", SCOPE_ROOT, "at", now, "ev", ev)
+  end
+  return entry, tonumber(entry:sub(#epoch + 2))
 end

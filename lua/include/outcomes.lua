@@ -2,12 +2,17 @@
 -- @include record
 local outcomes = {}
 
+local function note_outcome(id, response, reason)
+  local n = #outcomes
+  outcomes[n + 1], outcomes[n + 2] = id, cmsgpack.pack({ response, reason })
+end
+
 local function outcome(c, response, reason)
-  local n, record = #outcomes, c.record
+  local record = c.record
   if bit.band(record[R_FLAGS], F_OUTCOME) == 0 then
     record[R_FLAGS] = record[R_FLAGS] + F_OUTCOME
   end
-  outcomes[n + 1], outcomes[n + 2] = c.id, cmsgpack.pack({ response, reason })
+  note_outcome(c.id, response, reason)
 end
 
 local function write_outcomes()

@@ -1,18 +1,10 @@
--- The state record: a msgpack array, one per live message. New fields go last, with a default.
-local R_QUEUE, R_STATE, R_ATTEMPTS, R_SEQ, R_RANK, R_DEADLINE, R_EXPIRES, R_SIZE = 1, 2, 3, 4, 5, 6, 7, 8
-local R_TOKEN, R_HOLDER, R_VERB, R_EPOCH, R_N, R_RETRIES, R_CREATED = 9, 10, 11, 12, 13, 14, 15
-local R_FLAGS, R_DUE, R_UPDATED, R_ORIGIN = 16, 17, 18, 19
+-- The state record: one string per live message, numbers of fixed width first; lua/README.md lists its bytes.
+-- A script that needs few of them cuts them from the string; others read it into a table with the fields R_….
+local R_STATE, R_VERB, R_TOKEN_EPOCH, R_TOKEN, R_EPOCH, R_N, R_DUE, R_UPDATED = 1, 2, 3, 4, 5, 6, 7, 8
+local R_ATTEMPTS, R_FLAGS, R_SEQ, R_RANK, R_SIZE, R_RETRIES, R_CREATED, R_QUEUE =
+  9, 10, 11, 12, 13, 14, 15, 16
+local R_DEADLINE, R_EXPIRES, R_ORIGIN, R_HOLDER = 17, 18, 19, 20
 local S_SCHEDULED, S_PENDING, S_CLAIMED, S_REVIEW, S_COMPLETED, S_EXPIRED, S_CANCELLED = 1, 2, 3, 4, 5, 6, 7
-local F_OVERLAY, F_OUTCOME, F_CANCEL = 1, 2, 4
-local STATES = {
-  "scheduled",
-  "pending",
-  "claimed",
-  "awaiting_review",
-  "completed",
-  "expired",
-  "cancelled",
-  "archived",
-  "transferring",
-}
-local SETS = { "scheduled", "pending", "claimed", "review" } -- the set that holds a message of that state
+local V_NONE, V_COMPLETE, V_FAIL, V_RELEASE, V_EXTEND = 0, 1, 2, 3, 4
+local F_OVERLAY, F_OUTCOME, F_CANCEL, F_LIMITS, F_ORIGIN = 1, 2, 4, 32, 64
+local QUEUES_RETRIES = 255 -- R_RETRIES of a message that names none: its queue's hold

@@ -1,5 +1,5 @@
 -- The moves between sets that a call makes, one command per key, and what follows from them:
--- the due index, and a wake-up for each `pending` that was empty.
+-- the due index, and a wake-up for each `pending` that was empty. Removals go first.
 -- @include record
 -- @include queue
 local additions, removals, dues = {}, {}, {}
@@ -32,36 +32,34 @@ local function leave(id, expires, q, set)
   end
 end
 
-local function arrive(id, record, q, set, score_there)
+local function arrive(id, expires, q, set, score_there)
   put(additions, set_key(q, set), score_there, id)
   if set ~= "pending" then
     note_due(q, score_there)
   end
-  if set ~= "claimed" and record[R_EXPIRES] > 0 then
-    put(additions, set_key(q, "expiry"), record[R_EXPIRES], id)
-    note_due(q, record[R_EXPIRES])
+  if set ~= "claimed" and expires > 0 then
+    put(additions, set_key(q, "expiry"), expires, id)
+    note_due(q, expires)
   end
 end
 
-local function write_sets()
-  local woken
+local function write_removals()
+  for key, list in pairs(removals) do
+    redis.call("ZREM", key, unpack(list, 1, list.n))
+  end
+end
+
+local function write_additions()
   for _, q in pairs(queues_by_slug) do
     local key = q.keys.pending
     if key and additions[key] and redis.call("ZCARD", key) == 0 then
-      woken = woken or {}
-      woken[#woken + 1] = q.root
+      redis.call("PUBLISH", SHARD_ROOT .. ":wake", q.root)
     end
-  end
-  for key, list in pairs(removals) do
-    redis.call("ZREM", key, unpack(list, 1, list.n))
   end
   for key, list in pairs(additions) do
     redis.call("ZADD", key, unpack(list, 1, list.n))
   end
   for root, at in pairs(dues) do
     redis.call("ZADD", DUE_KEY, "LT", at, root)
-  end
-  for _, root in ipairs(woken or {}) do
-    redis.call("PUBLISH", SHARD_ROOT .. ":wake", root)
   end
 end

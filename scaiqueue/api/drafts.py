@@ -131,9 +131,9 @@ def make_draft(
         body=body,
         rank=asked.priority.rank,
         delay_ms=delay_ms,
-        ttl_ms="" if asked.ttl_seconds is None else max(1, round(asked.ttl_seconds * 1000)),
-        deadline="" if asked.deadline is None else moments.milliseconds(asked.deadline),
-        max_retries="" if asked.max_retries is None else asked.max_retries,
+        ttl_ms=None if asked.ttl_seconds is None else max(1, round(asked.ttl_seconds * 1000)),
+        deadline=None if asked.deadline is None else moments.milliseconds(asked.deadline),
+        max_retries=asked.max_retries,
         committed=durability == "committed",
     )
     if key is not None:

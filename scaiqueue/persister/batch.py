@@ -8,7 +8,7 @@ import msgspec
 import structlog
 
 from scaiqueue.keys import ScopeKeys
-from scaiqueue.persister.journal import STRIDE, Entry
+from scaiqueue.persister.journal import ID_LENGTH, Entry
 from scaiqueue.queueing.header import read_header
 from scaiqueue.records import Record, Version
 from scaiqueue.rows.bulk import Change, EventRow, IdempotencyRow, NewMessage
@@ -109,7 +109,7 @@ def gather(shard: int, entries: list[Entry], published: int) -> Batch:
     for entry in entries:
         if entry.published is not None:
             batch.published = entry.published
-        if not entry.events:
+        if not entry.groups:
             continue
         scope = batch.scopes.get(entry.scope_root)
         if scope is None:
@@ -126,31 +126,27 @@ def rate_counts(batch: Batch) -> Counter[Spot]:
     """How many messages made which transition, by queue and minute."""
     counts: Counter[Spot] = Counter()
     for entry in batch.entries:
-        if not entry.events or entry.scope_root not in batch.scopes:
+        if not entry.groups or entry.scope_root not in batch.scopes:
             continue
         scope_id, minute = batch.scopes[entry.scope_root].keys.scope_id, entry.at // MINUTE_MS
-        kinds = list(zip(entry.events[2::STRIDE], entry.events[1::STRIDE], strict=True))
-        # Counting in C pays where there is something to count: many entries have a single transition.
-        for (queue, event), count in Counter(kinds).items() if len(kinds) > 1 else ((kinds[0], 1),):
-            counts[Spot(scope_id, str(queue or entry.queue), str(event), minute)] += count
+        for group in entry.groups:
+            counts[Spot(scope_id, group.queue, group.event, minute)] += len(group.joined) // ID_LENGTH
     return counts
 
 
 def _add(messages: dict[str, Touched], entry: Entry) -> None:
-    (epoch, n), at, queue, actor = entry.version, entry.at, entry.queue, entry.actor
+    (epoch, n), at, place = entry.version, entry.at, 0
     of_publish = entry.op == "publish"
-    values = iter(entry.events)
-    for place, (message_id, event, to, attempts, by, detail) in enumerate(
-        zip(values, values, values, values, values, values, strict=True)
-    ):
-        touched = messages.get(message_id)
-        if touched is None:
-            touched = messages[message_id] = Touched()
-        if event == "published" or (of_publish and event == "dead_lettered"):
-            touched.new = True
-        touched.history.append(
-            _encode((event, to or queue, attempts, by or actor, detail, epoch, n, place, at))
-        )
+    for group in entry.groups:
+        event, queue, attempts, actor, detail, _ = group
+        fresh = event == "published" or (of_publish and event == "dead_lettered")
+        for message_id in group.ids:
+            touched = messages.get(message_id)
+            if touched is None:
+                touched = messages[message_id] = Touched()
+            touched.new = touched.new or fresh
+            touched.history.append(_encode((event, queue, attempts, actor, detail, epoch, n, place, at)))
+            place += 1
 
 
 def _scope_of(root: str, shard: int) -> ScopeKeys | None:
@@ -166,12 +162,12 @@ def event_rows(batch: Batch) -> list[EventRow]:
     rows = []
     for entry in batch.entries:
         keys = _scope_of(entry.scope_root, batch.shard)
-        if keys is None or not (entry.events or entry.detail):
+        if keys is None or not (entry.groups or entry.detail):
             continue
         rows.append(
             EventRow(
                 batch.shard, *entry.version, keys.tenant, keys.scope_id, entry.op, entry.queue, entry.actor,
-                entry.at, _encode(entry.events).decode(), entry.detail,
+                entry.at, _encode(entry.groups).decode(), entry.detail,
             )
         )  # fmt: skip
     return rows

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 import structlog
 
 from scaiqueue.records import Version
 
-STRIDE = 6
+ID_LENGTH = 36
 RawEntry: TypeAlias = tuple[bytes, dict[bytes, bytes]]
 log = structlog.get_logger("scaiqueue.persister")
-_decode_events = msgspec.msgpack.Decoder(list[int | str]).decode
+_decode_groups = msgspec.msgpack.Decoder(list[int | str]).decode
 
 
 class JournalGap(Exception):
@@ -25,23 +25,46 @@ class JournalGap(Exception):
         self.found = found
 
 
+class Group(NamedTuple):
+    """Transitions of one kind; `joined` holds the ids of their messages, ID_LENGTH characters each."""
+
+    event: str
+    queue: str
+    attempts: int
+    actor: str
+    detail: str
+    joined: str
+
+    @property
+    def ids(self) -> list[str]:
+        joined = self.joined
+        return [joined[at : at + ID_LENGTH] for at in range(0, len(joined), ID_LENGTH)]
+
+
 class Entry(msgspec.Struct, gc=False):
-    """One journal entry. `events` is flat, STRIDE values a transition; only publishes have `published`."""
+    """One journal entry; only publishes have `published`."""
 
     version: Version
     op: str
     scope_root: str
-    queue: str
-    actor: str
     at: int
-    events: list[int | str]
+    groups: list[Group]
     published: int | None
     detail: str
 
     @property
     def size(self) -> int:
         """How many transitions."""
-        return len(self.events) // STRIDE
+        return sum(len(group.joined) for group in self.groups) // ID_LENGTH
+
+    @property
+    def queue(self) -> str:
+        """That of the first transition."""
+        return self.groups[0].queue if self.groups else ""
+
+    @property
+    def actor(self) -> str:
+        return self.groups[0].actor if self.groups else ""
 
 
 def decode(raw: RawEntry) -> Entry:
@@ -49,17 +72,17 @@ def decode(raw: RawEntry) -> Entry:
     entry_id, fields = raw
     published = fields.get(b"p")
     packed = fields.get(b"ev")
-    events = _decode_events(packed) if packed else []
-    if len(events) % STRIDE:
-        raise ValueError("the events are cut off")
+    flat: list[Any] = _decode_groups(packed) if packed else []
+    if len(flat) % len(Group._fields) or any(len(joined) % ID_LENGTH for joined in flat[5::6]):
+        raise ValueError("the groups are cut off")
+    values = iter(flat)
+    groups = [Group(*parts) for parts in zip(*[values] * len(Group._fields), strict=True)]
     return Entry(
         version=Version.parse(entry_id),
         op=fields[b"op"].decode(),
         scope_root=fields.get(b"s", b"").decode(),
-        queue=fields.get(b"q", b"").decode(),
-        actor=fields.get(b"by", b"").decode(),
         at=int(float(fields.get(b"at", b"0"))),
-        events=events,
+        groups=groups,
         published=int(float(published)) if published is not None else None,
         detail=fields.get(b"detail", b"").decode(),
     )
@@ -76,7 +99,7 @@ def decode_any(raw: RawEntry) -> Entry:
         return decode(raw)
     except (ValueError, KeyError) as error:
         log.error("journal_entry_unreadable", entry=raw[0].decode(), error=str(error))
-        return Entry(Version.parse(raw[0]), "unreadable", "", "", "", 0, [], None, "")
+        return Entry(Version.parse(raw[0]), "unreadable", "", 0, [], None, "")
 
 
 def in_order(last: Version, raws: Iterable[RawEntry]) -> Iterator[Entry]:

@@ -31,7 +31,7 @@ def new_message(
     message_id: str, touched: Touched, record: Record, scope: ScopeKeys
 ) -> tuple[NewMessage, Header]:
     """Raises ValueError (also msgspec's) when the envelope is none, or its header can't be read."""
-    if len(touched.envelope) < 4:
+    if not touched.envelope:
         raise ValueError("the envelope is missing")
     head, body = split_envelope(touched.envelope)
     header = decode_header(head)

@@ -17,7 +17,7 @@ from scaiqueue.keys import ScopeKeys, Shard
 from scaiqueue.persister import metrics
 from scaiqueue.persister.batch import Batch, Rows, gather
 from scaiqueue.persister.collect import envelope_bytes, load_parts, load_records, make_rows
-from scaiqueue.persister.journal import STRIDE, Entry, JournalGap, RawEntry, after, decode_any, in_order
+from scaiqueue.persister.journal import Entry, JournalGap, RawEntry, after, decode_any, in_order
 from scaiqueue.persister.transaction import PositionMoved, Writer
 from scaiqueue.records import Version
 from scaiqueue.rows import positions
@@ -165,10 +165,11 @@ class ShardJournal:
     async def _next_batch(self) -> tuple[Batch, Rows]:
         """The longest head of the inbox that is within the bounds of a batch."""
         entries: list[Entry] = []
-        messages: set[int | str] = set()
+        messages: set[str] = set()
         events = 0
         for entry in self._inbox:
-            messages.update(entry.events[::STRIDE])
+            for group in entry.groups:
+                messages.update(group.ids)
             events += entry.size
             if entries and (len(messages) > BATCH_MESSAGES or events > BATCH_EVENTS):
                 break

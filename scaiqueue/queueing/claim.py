@@ -76,7 +76,7 @@ class Claimer:
         for _ in range(MAX_CALLS):
             reply = await self._ask(scope, wanted)
             taken.messages += reply[1:]
-            taken.size += sum(len(message[4]) for message in reply[1:])
+            taken.size += sum(len(message[3]) for message in reply[1:])
             missing = request.want - len(taken.messages)
             if reply[0] != "MORE" or missing <= 0 or taken.size >= MAX_BYTES:
                 break
@@ -124,7 +124,19 @@ class Claimer:
         ]
         queues = [queue.keys for queue in requests[0].queues]
         reply = await binding.claim(self._runner, scope.keys, queues, keys, requests[0].strategy, items)
-        return reply.items
+        return [_by_message(item) for item in reply.items]
+
+
+def _by_message(reply: list[Any]) -> list[Any]:
+    """From the script's flat reply: its word, then of each message id, token, record, envelope, outcome."""
+    if reply[0] not in ("OK", "MORE") or len(reply) == 1:
+        return reply
+    word, token, _lease_end, extras = reply[:4]
+    outcomes = dict(zip(extras[::3], extras[2::3], strict=True))
+    found: list[Any] = [word]
+    for message_id, record, envelope in zip(reply[4::3], reply[5::3], reply[6::3], strict=True):
+        found.append((message_id, token, record, envelope, outcomes.get(message_id, b"")))
+    return found
 
 
 async def _first(woken: asyncio.Event, gone: asyncio.Future[Any] | None, seconds: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -203,12 +203,12 @@ def published_message(place: Place, draft: Draft, published: Published, *, by_ra
     return Message(**fields_of(place, published.id, record, draft.written, draft.body, NO_OUTCOME, rank))
 
 
-def claimed_message(places: Mapping[str, Place], claimed: list[Any]) -> ClaimedMessage:
-    """From a claim's reply: id, token, lease end, record, envelope, overlay, outcome. `places` by queue."""
-    message_id, token, lease_end, packed, envelope, _overlay, outcome = claimed
+def claimed_message(places: Mapping[str, Place], claimed: Sequence[Any]) -> ClaimedMessage:
+    """From a claim's reply: id, token, record, envelope, outcome. `places` by queue."""
+    message_id, token, packed, envelope, outcome = claimed
     header, body = split_envelope(envelope)
     record = decode_record(packed)
     fields = fields_of(
         places[record.queue], message_id.decode(), record, read_header(header), body, decode_outcome(outcome)
     )
-    return ClaimedMessage(**fields, claim_token=token.decode(), lease_expires_at=moments.text(int(lease_end)))
+    return ClaimedMessage(**fields, claim_token=token.decode(), lease_expires_at=moments.text(record.due_at))

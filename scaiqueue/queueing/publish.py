@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from uuid_utils import uuid7
 
 from scaiqueue.errors import QueueError
@@ -16,10 +17,14 @@ from scaiqueue.queueing.batching import Batchers
 from scaiqueue.queueing.configure import Repairer
 from scaiqueue.queueing.directory import ScopeEntry
 from scaiqueue.queueing.header import Header
-from scaiqueue.records import Version
+from scaiqueue.records import Version, join_envelope
 from scaiqueue.scripts import binding
-from scaiqueue.scripts.binding import PublishItem
-from scaiqueue.scripts.runner import Arg, ScriptRunner
+from scaiqueue.scripts.binding import PublishItem, PublishOptions
+from scaiqueue.scripts.runner import ScriptRunner
+
+# The script's own default: tier normal, score 500.
+DEFAULT_RANK = 2500
+_encode = msgspec.json.Encoder().encode
 
 
 @dataclass(slots=True)
@@ -33,13 +38,13 @@ class Draft:
     written: Header
     body: bytes
     rank: int
-    delay_ms: Arg = ""
-    ttl_ms: Arg = ""
-    deadline: Arg = ""
-    max_retries: Arg = ""
+    delay_ms: int = 0
+    ttl_ms: int | None = None
+    deadline: int | None = None
+    max_retries: int | None = None
     key: str = ""
     digest: str = ""
-    key_ms: Arg = ""
+    key_ms: int = 0
     committed: bool = True
 
     @property
@@ -59,8 +64,10 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
+    id: str
     entry: Version | None
     reply: list[Any]
+    at: int
 
 
 class Publisher:
@@ -87,7 +94,7 @@ class Publisher:
             again = await self._submit(scope, [drafts[i] for i in unknown])
             for i, answer in zip(unknown, again, strict=True):
                 answers[i] = answer
-        results = [_result(answer.reply) for answer in answers]
+        results = [_result(answer) for answer in answers]
         fresh = sum(isinstance(result, Published) and not result.replay for result in results)
         metrics.count(scope.row.tenant_id, scope.row.slug, "publish", fresh)
         await self._committed(scope, drafts, answers, results)
@@ -107,27 +114,20 @@ class Publisher:
         places = {queue.slug: place for place, queue in enumerate(queues, 1)}
         keys = list(dict.fromkeys(draft.key for draft in drafts if draft.key))
         key_places = {key: place for place, key in enumerate(keys, 1)}
+        actor = drafts[0].actor
         items = [
             PublishItem(
-                id=str(uuid7()),
-                queue=places[draft.queue.slug],
-                actor=draft.actor,
-                header=draft.header,
-                body=draft.body,
-                rank=draft.rank,
-                delay_ms=draft.delay_ms,
-                ttl_ms=draft.ttl_ms,
-                deadline=draft.deadline,
-                max_retries=draft.max_retries,
-                idem=key_places[draft.key] if draft.key else "",
-                digest=draft.digest,
-                idem_ms=draft.key_ms,
-                checked=1,
+                str(uuid7()),
+                join_envelope(draft.header, draft.body),
+                _options(draft, places[draft.queue.slug], key_places.get(draft.key), actor),
             )
             for draft in drafts
         ]
-        reply = await binding.publish(self._runner, scope.keys, queues, keys, items)
-        return [_Answer(reply.entry, item) for item in reply.items]
+        reply = await binding.publish(self._runner, scope.keys, queues, keys, actor, 1, items)
+        return [
+            _Answer(str(item.id), reply.entry, answer, reply.at)
+            for item, answer in zip(items, reply.items, strict=True)
+        ]
 
     async def _committed(
         self,
@@ -152,10 +152,27 @@ class Publisher:
             raise refusals.unavailable("The rows' commit was not seen in time.")
 
 
-def _result(reply: list[Any]) -> Published | QueueError:
+def _options(draft: Draft, queue: int, key: int | None, actor: str) -> bytes | str:
+    """What the item says besides id and envelope; nothing where all is as it mostly is."""
+    options = PublishOptions(
+        queue=None if queue == 1 else queue,
+        rank=None if draft.rank == DEFAULT_RANK else draft.rank,
+        delay_ms=draft.delay_ms or None,
+        ttl_ms=draft.ttl_ms,
+        deadline=draft.deadline,
+        max_retries=draft.max_retries,
+        actor=None if draft.actor == actor else draft.actor,
+    )
+    if key is not None:
+        options.idem, options.digest, options.idem_ms = key, draft.digest, draft.key_ms
+    encoded = _encode(options)
+    return "" if encoded == b"{}" else encoded
+
+
+def _result(answer: _Answer) -> Published | QueueError:
+    reply = answer.reply
     if reply[0] == "OK":
-        _, message_id, _seq, state, at = reply
-        return Published(message_id.decode(), state.decode(), int(at))
+        return Published(answer.id, reply[1].decode(), answer.at)
     if reply[0] == "DUPLICATE":
         return Published(reply[1].decode(), replay=True)
     return refusals.of_reply(reply)

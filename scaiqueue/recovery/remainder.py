@@ -79,7 +79,7 @@ async def _nobody(_shard: int, _version: Version) -> None:
 
 async def _carry_index(redis: Redis, writer: Writer, shard: Shard, at: Version, published: int) -> None:
     """Bring the rows of every message that the index holds up to date; their history has a hole."""
-    place = Entry(at, "repair", "", "", "", now_ms(), [], None, "")
+    place = Entry(at, "repair", "", now_ms(), [], None, "")
     async for keys in _scopes(writer.engine, shard):
         ids = [key.decode() async for key, _ in redis.hscan_iter(keys.key("state"), count=MESSAGES)]
         for start in range(0, len(ids), MESSAGES):

@@ -42,7 +42,7 @@ def _restorable(row: Any) -> Restorable:
         rank=row.priority_rank,
         deadline=row.deadline,
         expires_at=row.expires_at,
-        size=4 + len(header) + len(row.body),
+        size=len(header) + 1 + len(row.body),
         token=row.token,
         holder=row.holder,
         verb=row.verb,

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from scaiqueue.keys import QueueKeys, ScopeKeys, Shard, StreamKeys
 from scaiqueue.scripts.replies import Reply, parse_reply
 from scaiqueue.scripts.runner import Arg, Call, ScriptRunner
@@ -339,40 +341,45 @@ class PublishItem(NamedTuple):
 
     id: Arg
     """uuid: made by the caller, version 7."""
-    queue: Arg
-    """index(queues): which of the declared queues."""
-    actor: Arg
-    """text(320): who publishes."""
-    header: Arg
-    """object(16384, checked): the message's immutable header, JSON."""
-    body: Arg
-    """bytes: its content, untouched; at most the shard's max_body bytes."""
-    rank: Arg = ""
-    """int(0, 5000): tier * 1000 + score; empty: 2500, normal."""
-    delay_ms: Arg = ""
+    envelope: Arg
+    """envelope(16384, checked): the header, a JSON object on one line; a newline; the body's bytes, untouched, at most the shard's max_body."""
+    options: Arg = ""
+    """options: what else is said of the message, a JSON object; empty: nothing."""
+
+
+class PublishOptions(Struct, omit_defaults=True):
+    """What an item of `publish` may say besides, encoded as JSON."""
+
+    queue: int | None = None
+    """index(queues): which of the declared queues; absent: the first."""
+    rank: int | None = None
+    """int(0, 5000): tier * 1000 + score; absent: 2500, normal."""
+    delay_ms: int | None = None
     """int(0, 31622400000): how long it stays out of reach."""
-    ttl_ms: Arg = ""
+    ttl_ms: int | None = None
     """int(1, 31622400000): it expires unclaimed after so long."""
-    deadline: Arg = ""
+    deadline: int | None = None
     """int(1, 4102444800000): ms since 1970: order of deadline queues, and expiry."""
-    max_retries: Arg = ""
+    max_retries: int | None = None
     """int(0, 100): instead of the queue's."""
-    review_ms: Arg = ""
+    review_ms: int | None = None
     """int(1, 31622400000): it awaits a human decision, at most so long."""
-    idem: Arg = ""
+    idem: int | None = None
     """index: its idempotency key in KEYS."""
-    digest: Arg = ""
+    digest: str | None = None
     """text(64): of what the caller sent: the same key with another digest is a conflict."""
-    idem_ms: Arg = ""
-    """int(1, 2678400000): how long the idempotency key is remembered; empty: a day."""
-    checked: Arg = ""
-    """int(0, 1): 1: the caller has made sure that the header is a JSON object in UTF-8."""
+    idem_ms: int | None = None
+    """int(1, 2678400000): how long the idempotency key is remembered; absent: a day."""
+    actor: str | None = None
+    """text(320): instead of the call's."""
 
 
 def publish_call(
     scope: ScopeKeys,
     queues: Sequence[QueueKeys],
     idem_keys: Sequence[str],
+    actor: Arg,
+    checked: Arg,
     items: Sequence[PublishItem],
     *,
     epoch: Arg = "",
@@ -394,7 +401,7 @@ def publish_call(
         ),
         *idem_keys,
     ]
-    return "publish", keys, [epoch, now, len(queues), *chain.from_iterable(items)]
+    return "publish", keys, [epoch, now, len(queues), actor, checked, *chain.from_iterable(items)]
 
 
 async def publish(
@@ -402,13 +409,17 @@ async def publish(
     scope: ScopeKeys,
     queues: Sequence[QueueKeys],
     idem_keys: Sequence[str],
+    actor: Arg,
+    checked: Arg,
     items: Sequence[PublishItem],
     *,
     epoch: Arg = "",
     now: Arg = "",
 ) -> Reply:
     """Store new messages and index them in their queues."""
-    return parse_reply(await runner.run(*publish_call(scope, queues, idem_keys, items, epoch=epoch, now=now)))
+    return parse_reply(
+        await runner.run(*publish_call(scope, queues, idem_keys, actor, checked, items, epoch=epoch, now=now))
+    )
 
 
 def purge_call(
@@ -496,9 +507,9 @@ class RestoreItem(NamedTuple):
     id: Arg
     """uuid: the message."""
     record: Arg
-    """bytes: its state record, msgpack."""
+    """bytes: its state record."""
     envelope: Arg
-    """bytes: header length, header, body."""
+    """bytes: header, newline, body."""
     overlay: Arg = ""
     """bytes: what rules changed."""
     outcome: Arg = ""

@@ -11,7 +11,8 @@ class ContractError(ValueError):
 
 
 class Argument(NamedTuple):
-    """One argument. `kind`: uuid, int, text, bytes, object, slug, word or index; `limits` belong to it."""
+    """One argument or option. Kinds: uuid, int, text, bytes, envelope, options, slug, word, index; `limits`
+    are the kind's."""
 
     name: str
     kind: str
@@ -44,6 +45,7 @@ class Contract(NamedTuple):
     keys: tuple[KeyGroup, ...]
     arguments: tuple[Argument, ...]
     items: tuple[Argument, ...]
+    options: tuple[Argument, ...]
     least_items: int
     replies: tuple[Reply, ...]
     complexity: str
@@ -89,6 +91,7 @@ def parse_contract(source: str) -> Contract:
         keys=tuple(_key_group(text) for text in lines["keys"]),
         arguments=COMMON + tuple(_parse_argument(name, text) for text in lines.get("arg", ())),
         items=tuple(_parse_argument(name, text) for text in lines.get("item", ())),
+        options=tuple(_parse_argument(name, text) for text in lines.get("option", ())),
         least_items=int(one.get("items", 1)),
         replies=tuple(Reply(*text.partition(" ")[::2]) for text in lines["reply"]),
         complexity=one["complexity"],

@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from scaiqueue.keys import QueueKeys, ScopeKeys, Shard, StreamKeys
 from scaiqueue.scripts.replies import Reply, parse_reply
 from scaiqueue.scripts.runner import Arg, Call, ScriptRunner
@@ -59,9 +61,11 @@ def _function(contract: Contract) -> str:
     args += ["len(queues)" if argument.name == "queues" else argument.name for argument in own]
     item = ""
     if contract.items:
-        title = "".join(part.title() for part in name.split("_")) + "Item"
-        item = _item_class(title, contract)
-        parameters.append(f"items: Sequence[{title}]")
+        title = "".join(part.title() for part in name.split("_"))
+        item = _item_class(f"{title}Item", contract)
+        if contract.options:
+            item += _options_class(f"{title}Options", contract)
+        parameters.append(f"items: Sequence[{title}Item]")
         args.append("*chain.from_iterable(items)")
     call = [parameter.partition(":")[0] for parameter in parameters]
     listed = ", ".join(parameters)
@@ -93,6 +97,16 @@ def _item_class(title: str, contract: Contract) -> str:
     )
 
 
+def _options_class(title: str, contract: Contract) -> str:
+    kinds = {"text": "str | None"}
+    fields = [
+        f"    {option.name}: {kinds.get(option.kind, 'int | None')} = None\n    {_doc(option)}\n"
+        for option in contract.options
+    ]
+    about = f'"""What an item of `{contract.name}` may say besides, encoded as JSON."""'
+    return f"\nclass {title}(Struct, omit_defaults=True):\n    {about}\n\n" + "".join(fields) + "\n"
+
+
 def _doc(argument: Argument) -> str:
     about = f"{argument.kind}({', '.join(argument.limits)})" if argument.limits else argument.kind
     return f'"""{about}: {argument.text}."""'
@@ -122,6 +136,7 @@ def _reference(contract: Contract) -> str:
     lines += ["| ARGV | type | meaning |", "|---|---|---|"]
     lines += [_row(argument, "") for argument in contract.arguments]
     lines += [_row(argument, "per item: ") for argument in contract.items]
+    lines += [_row(option, "option: ") for option in contract.options]
     lines += ["", "| reply | means |", "|---|---|"]
     lines += [f"| `{reply.word}` | {reply.text} |" for reply in contract.replies]
     lines += ["", f"Cost {contract.complexity}. Journal: {contract.journal}. Since {contract.since}.\n"]

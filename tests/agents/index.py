@@ -18,6 +18,7 @@ from scaiqueue.rows.tables import queues, scopes
 from scaiqueue.scripts import binding
 from scaiqueue.scripts.runner import ScriptRunner
 from scaiqueue_agents.agent import AgentContext
+from tests.scripts.direct import handed_out, publish_item
 
 
 @dataclass
@@ -39,10 +40,9 @@ class Index:
 
     async def publish(self, slug: str, count: int = 1, **fields: Any) -> list[str]:
         ids = [str(uuid7()) for _ in range(count)]
-        values = dict.fromkeys(binding.PublishItem._fields, "") | {"queue": 1, "actor": "tester"}
-        values |= {"header": '{"type":"test"}', "body": "{}"} | fields
-        items = [binding.PublishItem(**(values | {"id": message_id})) for message_id in ids]
-        reply = await binding.publish(self.runner, self.scope, [self.queue(slug)], [], items)
+        values = {"header": '{"type":"test"}'} | fields
+        items = [publish_item(message_id, **values) for message_id in ids]
+        reply = await binding.publish(self.runner, self.scope, [self.queue(slug)], [], "tester", 0, items)
         assert {item[0] for item in reply.items} == {"OK"}
         return ids
 
@@ -50,7 +50,7 @@ class Index:
         """Ids and tokens of what was claimed."""
         item = binding.ClaimItem("worker", count, visibility_ms, "")
         reply = await binding.claim(self.runner, self.scope, [self.queue(slug)], [], "ordered", [item])
-        return [(message[0].decode(), message[1].decode()) for message in reply.items[0][1:]]
+        return [(message.id.decode(), message.token.decode()) for message in handed_out(reply.items[0])]
 
     async def fail_for_good(self, claimed: list[tuple[str, str]]) -> None:
         items = [binding.FailItem(message, token, "worker", "poison", 0, "") for message, token in claimed]

@@ -14,10 +14,10 @@ from uuid_utils import uuid7
 
 from scaiqueue.keys import ScopeKeys, Shard, shard_of
 from scaiqueue.scripts import binding
-from scaiqueue.scripts.binding import PublishItem
 from scaiqueue.scripts.runner import ScriptRunner
 from tests.api.conftest import BASE, FIRST_KEY, Api, ApiServer, created, failed
 from tests.eventually import eventually
+from tests.scripts.direct import publish_item
 from tests.servers import RedisServer
 
 
@@ -96,8 +96,8 @@ async def _direct(api: Api, scope: dict[str, Any], path: str, header: bytes, bod
     async with Redis.from_url(api.redis.url) as redis:
         keys = ScopeKeys(Shard(shard_of(scope["id"], 4)), "default", scope["id"])
         message_id = str(uuid7())
-        item = PublishItem(message_id, 1, "service", header, body)
-        reply = await binding.publish(ScriptRunner(redis), keys, [keys.queue(slug)], [], [item])
+        item = publish_item(message_id, header, body)
+        reply = await binding.publish(ScriptRunner(redis), keys, [keys.queue(slug)], [], "service", 0, [item])
         assert reply.items[0][0] == "OK"
     return message_id
 

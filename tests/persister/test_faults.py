@@ -113,7 +113,14 @@ async def test_entries_and_ids_of_a_stranger_are_passed_over(redis: Redis, sqlit
         journal = stack.scope.shard.journal
         await redis.xadd(journal, {"op": "junk"}, id="1-*")
         await redis.xadd(
-            journal, {"op": "publish", "s": "nonsense", "at": 1, "ev": b"\x96" + b"\xa1x" * 6}, id="1-*"
+            journal,
+            {
+                "op": "publish",
+                "s": "nonsense",
+                "at": 1,
+                "ev": b"\x96" + b"\xa1x" * 5 + b"\xd9\x24" + b"x" * 36,
+            },
+            id="1-*",
         )
         await redis.xadd(journal, {"op": "publish", "s": stack.scope.root, "at": 1, "ev": b"\xc1"}, id="1-*")
         ids, entry = await stack.publish(2)

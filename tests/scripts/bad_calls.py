@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -72,16 +73,22 @@ def _good(argument: Argument) -> Any:
             return str(max(int(argument.limits[0]), 1) if argument.name == "queues" else argument.limits[0])
         case "word":
             return argument.limits[0]
-    kinds = {"uuid": "01900001-0000-7000-8000-000000000000", "text": "a", "bytes": b"x", "object": b"{}"}
-    return {**kinds, "slug": "jobs", "index": "1"}[argument.kind]
+    kinds = {"uuid": "01900001-0000-7000-8000-000000000000", "text": "a", "bytes": b"x", "slug": "jobs"}
+    return {**kinds, "envelope": b"{}\n{}", "index": "1", "options": '{"queue":1,"idem":1}'}[argument.kind]
 
 
-def _bad(argument: Argument) -> Iterator[Any]:
+def _wrong(option: Argument, value: Any) -> bool:
+    """2 is no wrong number where the limits are wide."""
+    return not (option.kind == "int" and value == 2)
+
+
+def _bad(argument: Argument, contract: Contract) -> Iterator[Any]:
     """Values that the argument must not take."""
     if not argument.optional and argument.kind != "bytes":
         yield ""
     if argument.name == "record":
-        yield from (b"", b"x", b"\x93\x01\x02\x03", b"\xc1", encode_record(["x"] * 18))
+        good = encode_record(RECORD)
+        yield from (b"", b"x", b"\x93\x01\x02\x03", b"\xc1", b"\0" * 60, good[:-1] + b"J", good[:50])
     match argument.kind:
         case "uuid":
             good = str(_good(argument))
@@ -93,10 +100,18 @@ def _bad(argument: Argument) -> Iterator[Any]:
             yield from (str(high + 1), "9" * 25, "9" * 400, *([str(low - 1)] if low else []))
         case "text":
             yield from (*NOT_TEXT, "a" * (int(argument.limits[0]) + 1))
-        case "object":
-            yield from ("x", "[]", "{", "{}x", "null", '{"a":NaN}', '{"a":0x1}', '{"a":01}', '{"a":1.}')
-            yield from ('{"a":1e999}', '{"a":"\x01"}', b'{"a":"\0"}', b'{"a":"\xff"}', '{"a":tru}')
-            yield '{"a":"' + "a" * int(argument.limits[0]) + '"}'
+        case "envelope":
+            headers = ("x", "[]", "{", "{}x", "null", '{"a":NaN}', '{"a":0x1}', '{"a":01}', '{"a":1.}')
+            headers += ('{"a":1e999}', '{"a":"\x01"}', '{"a":"\0"}', '{"a":tru}', '{"a":"\ud800"}')
+            yield from (header.encode("utf-8", "surrogatepass") + b"\n{}" for header in headers)
+            yield from (b'{"a":"\xff"}\n{}', "", "{}", '{"a":"' + "a" * int(argument.limits[0]) + '"}\n')
+        case "options":
+            yield from ("x", "[]", "{", "1", "null", '{"other":1}', '{"queue":1}x')
+            for option in contract.options:
+                values: list[Any] = [None, True, [], {}, -1, 1.5, "", "a\0b"]
+                values += [int(option.limits[1]) + 1] if option.kind == "int" else []
+                values += ["a" * (int(option.limits[0]) + 1), 7] if option.kind == "text" else [2, 1e400]
+                yield from (json.dumps({option.name: value}) for value in values if _wrong(option, value))
         case "slug":
             yield from ("Jobs", "-jobs", "a" * 64, "a:b", "a b", b"a\0", b"\xff", "a\n")
         case "word":
@@ -108,7 +123,7 @@ def _bad(argument: Argument) -> Iterator[Any]:
 def _bad_arguments(contract: Contract) -> Iterator[Call]:
     good = good_call(contract)
     for place, argument in enumerate((*contract.arguments, *contract.items)):
-        for value in _bad(argument):
+        for value in _bad(argument, contract):
             args = list(good.args)
             args[place] = value
             yield Call(f"{argument.name}={str(value)[:40]!r}", good.keys, args)

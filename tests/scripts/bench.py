@@ -13,6 +13,7 @@ from scaiqueue.records import Record, decode_record
 from scaiqueue.scripts import binding
 from scaiqueue.scripts.replies import Reply
 from scaiqueue.scripts.runner import Call
+from tests.scripts.direct import handed_out, publish_item
 from tests.scripts.shard import run, words
 
 START = 1_800_000_000_000
@@ -56,19 +57,15 @@ class Bench:
         assert self.words(binding.configure_call(self.keys, keys, self.version, items)) == [["OK"]]
 
     def publish_call(self, slug: str, number: int = 1, **fields: Any) -> Call:
-        items = [
-            binding.PublishItem(
-                **{"id": self.new_id(), "queue": 1, "actor": "pat", "header": b"{}", "body": b"{}", **fields}
-            )
-            for _ in range(number)
-        ]
-        return binding.publish_call(self.keys, [self.keys.queue(slug)], [], items)
+        items = [publish_item(**{"id": self.new_id(), **fields}) for _ in range(number)]
+        return binding.publish_call(self.keys, [self.keys.queue(slug)], [], "pat", 0, items)
 
     def publish(self, slug: str, number: int = 1, **fields: Any) -> list[str]:
         """The ids of new messages."""
-        replies = self.words(self.publish_call(slug, number, **fields))
+        call = self.publish_call(slug, number, **fields)
+        replies = self.words(call)
         assert all(reply[0] == "OK" for reply in replies), replies
-        return [reply[1] for reply in replies]
+        return [str(id) for id in call[2][5::3]]
 
     def claim(
         self,
@@ -81,8 +78,8 @@ class Bench:
         """The reply's word, and the ids that were handed out."""
         items = [binding.ClaimItem(holder, want, visibility_ms)]
         queues = [self.keys.queue(slug) for slug in slugs]
-        ((word, *messages),) = self.run(binding.claim_call(self.keys, queues, [], strategy, items)).items
-        return word, [message[0].decode() for message in messages]
+        (reply,) = self.run(binding.claim_call(self.keys, queues, [], strategy, items)).items
+        return reply[0], [message.id.decode() for message in handed_out(reply)]
 
     def token(self, id: str) -> str:
         return self.record(id).token

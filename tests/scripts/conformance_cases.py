@@ -15,30 +15,33 @@ from scaiqueue.scripts.runner import Call
 from tests.scripts import conformance_holders, conformance_operators
 from tests.scripts.conformance_format import FOLDER, as_text, run_case
 from tests.scripts.conformance_recorder import STORIES, Recorder, story
+from tests.scripts.direct import publish_item
 from tests.scripts.shard import load_scripts
 from tests.servers import RedisServer
 
 MODULES = (conformance_holders, conformance_operators)  # their stories register themselves
-Told = tuple[Call, list[list[Any]]]
+Told = tuple[Call, list[Any]]
 
 
 def _publish(b: Recorder, *items: dict[str, Any], idem: tuple[str, ...] = ()) -> Call:
-    default = {"queue": 1, "actor": "pat", "header": "{}", "body": "{}"}
-    made = [binding.PublishItem(**{"id": b.new_id(), **default, **item}) for item in items]
+    made = [publish_item(**{"id": b.new_id(), **item}) for item in items]
     keys = [b.keys.idempotency("jobs", key) for key in idem]
-    return binding.publish_call(b.keys, [b.keys.queue("jobs")], keys, made)
+    return binding.publish_call(b.keys, [b.keys.queue("jobs")], keys, "pat", 0, made)
 
 
 def _ids(*numbers: int) -> list[str]:
     return [f"01900000-0000-7000-8000-{n:012x}" for n in numbers]
 
 
+PLAIN, PENDING = "OK pending", ["OK", "pending"]
+
+
 @story("publish", "pending, delayed, under review")
 def _(b: Recorder) -> Told:
-    call = _publish(b, {"rank": 4100}, {"delay_ms": 500, "ttl_ms": 900}, {"review_ms": 700, "max_retries": 0})
-    one, two, three = _ids(1, 2, 3)
-    replies = [["OK", one, 1, "pending", b.now], ["OK", two, 2, "scheduled", b.now]]
-    return call, [*replies, ["OK", three, 3, "awaiting_review", b.now]]
+    call = _publish(
+        b, {}, {"rank": 4100}, {"delay_ms": 500, "ttl_ms": 900}, {"review_ms": 700, "max_retries": 0}
+    )
+    return call, [PLAIN, PENDING, ["OK", "scheduled"], ["OK", "awaiting_review"]]
 
 
 @story("publish", "the same idempotency key: same digest, other digest, and within one call")
@@ -46,40 +49,42 @@ def _(b: Recorder) -> Told:
     b.run(_publish(b, {"idem": 1, "digest": "d1"}, idem=("k1",)))
     items = ({"idem": 1, "digest": "d1"}, {"idem": 1, "digest": "d2"}, {"idem": 2}, {"idem": 2})
     one, four = _ids(1, 4)
-    replies = [["DUPLICATE", one], ["CONFLICT", one], ["OK", four, 2, "pending", b.now], ["DUPLICATE", four]]
+    replies = [["DUPLICATE", one], ["CONFLICT", one], PENDING, ["DUPLICATE", four]]
     return _publish(b, *items, idem=("k1", "k2")), replies
 
 
-@story("publish", "an id that exists")
+@story("publish", "an id that exists, and one twice in a call")
 def _(b: Recorder) -> Told:
     (id,) = b.publish("jobs")
-    return _publish(b, {"id": id}), [["DUPLICATE", id]]
+    (new,) = _ids(2)
+    replies = [["DUPLICATE", id], PLAIN, ["DUPLICATE", new]]
+    return _publish(b, {"id": id}, {"id": new}, {"id": new}), replies
 
 
 @story("publish", "a full queue that rejects")
 def _(b: Recorder) -> Told:
     b.queue("jobs", max_depth=1)
-    return _publish(b, {}, {}), [["OK", *_ids(1), 1, "pending", b.now], ["FULL"]]
+    return _publish(b, {}, {}), [PENDING, ["FULL"]]
 
 
 @story("publish", "a full queue that drops its oldest")
 def _(b: Recorder) -> Told:
     b.queue("jobs", max_depth=1, overflow="drop_oldest")
     b.publish("jobs")
-    return _publish(b, {}), [["OK", *_ids(2), 2, "pending", b.now]]
+    return _publish(b, {}), [PENDING]
 
 
 @story("publish", "a full queue that overflows to the dead letter")
 def _(b: Recorder) -> Told:
     b.queue("jobs", max_depth=1, overflow="dead_letter")
     b.publish("jobs")
-    return _publish(b, {}), [["OK", *_ids(2), 2, "pending", b.now]]
+    return _publish(b, {}), [PENDING]
 
 
 @story("publish", "the rows are too far behind")
 def _(b: Recorder) -> Told:
     b.command("HSET", b.keys.shard.limits, "backlog_limit", "1")
-    return _publish(b, {}, {}), [["OK", *_ids(1), 1, "pending", b.now], ["BACKLOG"]]
+    return _publish(b, {}, {}), [PLAIN, ["BACKLOG"]]
 
 
 @story("publish", "a body over the limit")

@@ -11,7 +11,7 @@ from redis import Redis
 from tests.scripts.shard import BUNDLE
 
 FOLDER = Path(__file__).with_name("conformance")
-PACKED = ("state", "outcome", "ev", "detail")
+PACKED = ("outcome", "ev", "detail")
 
 
 def as_json(value: Any, packed: bool = False) -> Any:
@@ -35,19 +35,12 @@ def as_bytes(value: Any) -> bytes:
 
 
 def reply_as_json(script: str, reply: list[Any]) -> list[Any]:
-    """A whole reply; a claimed message's record and outcome are packed."""
-    if script != "claim":
-        return [as_json(item) for item in reply]
-    items = [
-        [as_json(part) if isinstance(part, bytes) else _message_as_json(part) for part in item]
-        for item in reply[1:]
-    ]
-    return [as_json(reply[0]), *items]
-
-
-def _message_as_json(message: list[Any]) -> list[Any]:
-    packed = (3, 6)
-    return [as_json(part, packed=i in packed and part != b"") for i, part in enumerate(message)]
+    """A whole reply; outcomes that come with claimed messages are packed."""
+    items = [as_json(item) for item in reply]
+    for item, raw in zip(items, reply, strict=True) if script == "claim" else ():
+        if len(raw) > 4:
+            item[3] = [as_json(part, packed=i % 3 == 2 and part != b"") for i, part in enumerate(raw[3])]
+    return items
 
 
 def keys_as_json(client: Redis) -> dict[str, Any]:
@@ -66,7 +59,7 @@ def _key_as_json(client: Redis, key: str) -> dict[str, Any]:
         case b"stream":
             return {"stream": [[id.decode(), _fields(fields)] for id, fields in client.xrange(key)]}
         case _:
-            return {"string": as_json(client.get(key), ":claim:" in key)}
+            return {"string": as_json(client.get(key))}
 
 
 def _fields(fields: dict[bytes, bytes]) -> dict[str, Any]:

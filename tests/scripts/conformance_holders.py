@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from scaiqueue.records import Record, encode_record
 from scaiqueue.scripts import binding
 from scaiqueue.scripts.runner import Call
 from tests.scripts.conformance_recorder import Recorder, story
 
-Told = tuple[Call, list[list[Any]]]
+Told = tuple[Call, list[Any]]
+COMPLETED = "OK completed 0 jobs"
 
 
 def _claim(b: Recorder, *wants: int, slugs: tuple[str, ...] = ("jobs",), claim: str = "") -> Call:
@@ -17,29 +19,31 @@ def _claim(b: Recorder, *wants: int, slugs: tuple[str, ...] = ("jobs",), claim: 
     return binding.claim_call(b.keys, [b.keys.queue(slug) for slug in slugs], keys, "ordered", items)
 
 
-def _message(b: Recorder, id: str, token: str, **record: Any) -> list[Any]:
-    # fmt: off
-    fields = {
+def _given(b: Recorder, token: str, *ids: str, **record: Any) -> list[Any]:
+    """The reply to a request of anna's that got these messages."""
+    fields: dict[str, Any] = {
         "queue": "jobs", "state": 3, "attempts": 1, "seq": 1, "rank": 2500, "deadline": 0, "expires_at": 0,
-        "size": 8, "token": token, "holder": "anna", "verb": "", "epoch": 1, "n": 1, "max_retries": -1,
-        "created_at": b.now, "flags": 0, "due_at": b.now + 30000, "updated_at": b.now, "origin": [],
+        "size": 5, "token": token, "holder": "anna", "verb": "", "touched_epoch": 1, "touched_n": 1,
+        "max_retries": -1, "created_at": b.now, "flags": 0, "due_at": b.now + 30000, "updated_at": b.now,
         **record,
-    }
-    # fmt: on
-    return [id, token, b.now + 30000, {"msgpack": list(fields.values())}, {"hex": "000000027b7d7b7d"}, "", ""]
+    }  # fmt: skip
+    reply: list[Any] = ["OK", token, b.now + 30000, []]
+    for place, id in enumerate(ids):
+        packed = encode_record(Record(**{**fields, "seq": fields["seq"] + place}))
+        reply += [id, {"hex": packed.hex()}, {"hex": "7b7d0a7b7d"}]
+    return reply
 
 
 @story("claim", "one message")
 def _(b: Recorder) -> Told:
     (id,) = b.publish("jobs")
-    return _claim(b, 2), [["OK", _message(b, id, "1.1")]]
+    return _claim(b, 2), [_given(b, "1.1", id)]
 
 
 @story("claim", "two requests in one call")
 def _(b: Recorder) -> Told:
     one, two = b.publish("jobs", 2)
-    first, second = _message(b, one, "1.1"), _message(b, two, "1.2", seq=2)
-    return _claim(b, 1, 5), [["OK", first], ["OK", second]]
+    return _claim(b, 1, 5), [_given(b, "1.1", one), _given(b, "1.2", two, seq=2)]
 
 
 @story("claim", "nothing there")
@@ -52,15 +56,29 @@ def _(b: Recorder) -> Told:
 def _(b: Recorder) -> Told:
     id = b.claimed()
     created, b.now = b.now, b.now + 30000
-    message = _message(b, id, "1.2", attempts=2, n=2, created_at=created)
-    return _claim(b, 1), [["OK", message]]
+    return _claim(b, 1), [_given(b, "1.2", id, attempts=2, touched_n=2, created_at=created)]
+
+
+@story("claim", "several messages of one request share its token")
+def _(b: Recorder) -> Told:
+    return _claim(b, 5), [_given(b, "1.1", *b.publish("jobs", 2))]
+
+
+@story("claim", "what failed before comes with its reason")
+def _(b: Recorder) -> Told:
+    id = b.claimed()
+    b.run(binding.fail_call(b.keys, [binding.FailItem(id, "1.1", "anna", "no")]))
+    created, b.now = b.now, b.now + 1000
+    reply = _given(b, "1.2", id, attempts=2, touched_n=3, created_at=created, flags=2)
+    reply[3] = [id, "", {"msgpack": ["", "no"]}]
+    return _claim(b, 1), [reply]
 
 
 @story("claim", "the same claim id")
 def _(b: Recorder) -> Told:
     one, _ = b.publish("jobs", 2)
     b.run(_claim(b, 1, claim="c1"))
-    return _claim(b, 1, claim="c1"), [["OK", _message(b, one, "1.1")]]
+    return _claim(b, 1, claim="c1"), [_given(b, "1.1", one)]
 
 
 @story("claim", "more than a call gives back at once")
@@ -98,8 +116,9 @@ def _(b: Recorder) -> Told:
     one, two = b.claimed(), b.claimed()
     first = binding.CompleteItem(one, b.token(one), "anna", '{"ok":true}')
     items = [first, first, binding.CompleteItem(two, "", "anna"), binding.CompleteItem(two, "", "anna")]
-    done = ["OK", "completed", 0, "jobs"]
-    return binding.complete_call(b.keys, items), [done, done, done, ["INVALID_STATE", "completed"]]
+    again = ["OK", "completed", 0, "jobs"]
+    replies = [COMPLETED, again, COMPLETED, ["INVALID_STATE", "completed"]]
+    return binding.complete_call(b.keys, items), replies
 
 
 @story("complete", "another's claim, and none")

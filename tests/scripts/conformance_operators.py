@@ -123,10 +123,10 @@ def _(b: Recorder) -> Told:
 def _(b: Recorder) -> Told:
     def row(number: int, state: int, due_at: int = 0) -> binding.RestoreItem:
         # fmt: off
-        record = Record("jobs", state, 1, number, 2500, 0, 0, 8, "1.1", "anna", "",
+        record = Record("jobs", state, 1, number, 2500, 0, 0, 5, "1.1", "anna", "",
                         1, 5, -1, b.now, 0, due_at, b.now)
         # fmt: on
-        return binding.RestoreItem(b.new_id(), encode_record(record), b"\0\0\0\x02{}{}")
+        return binding.RestoreItem(b.new_id(), encode_record(record), b"{}\n{}")
 
     rows = [row(1, 2), row(2, 3, due_at=9), row(3, 1, due_at=99), row(4, 5)]
     b.command("DEL", b.keys.shard.epoch)

@@ -16,7 +16,7 @@ from tests.scripts.conformance_format import as_bytes, as_json
 from tests.scripts.shard import run
 
 # Told in Python: what happened before, the call, and the reply that it must have.
-Story = Callable[["Recorder"], tuple[Call, list[list[Any]]]]
+Story = Callable[["Recorder"], tuple[Call, list[Any]]]
 STORIES: dict[str, list[tuple[str, Story]]] = {}
 
 

@@ -9,6 +9,7 @@ from hypothesis.stateful import initialize, rule
 
 from scaiqueue.records import State
 from scaiqueue.scripts import binding
+from tests.scripts.direct import handed_out, publish_item
 from tests.scripts.machine_base import (
     HOLDERS,
     QUEUES,
@@ -79,19 +80,16 @@ class Machine(MachineBase):
                 idem_keys.append(item["idem"])
             given.append(item)
             names = ("rank", "delay_ms", "ttl_ms", "deadline", "max_retries", "review_ms")
-            calls.append(
-                binding.PublishItem(
-                    item["id"],
-                    queues.index(item["queue"]) + 1,
-                    item["actor"],
-                    item["header"],
-                    item["body"],
-                    *(or_empty(item[name]) for name in names),
-                    len(idem_keys) if item["idem"] else "",
-                    item["digest"],
-                )
-            )
-        call = binding.publish_call(keys, [keys.queue(slug) for slug in queues], idem_keys, calls)
+            options = {name: item[name] for name in names}
+            # As callers do: what is as it mostly is goes unsaid.
+            options["queue"] = queues.index(item["queue"]) + 1 if item["queue"] != queues[0] else None
+            options["actor"] = item["actor"] if item["actor"] != given[0]["actor"] else None
+            if item["idem"]:
+                options |= {"idem": len(idem_keys), "digest": item["digest"]}
+            calls.append(publish_item(item["id"], item["header"], item["body"], **options))
+        call = binding.publish_call(
+            keys, [keys.queue(slug) for slug in queues], idem_keys, given[0]["actor"], 0, calls
+        )
         self.agree(call, lambda _: self.model.publish(scope, given))
 
     @rule(
@@ -120,21 +118,29 @@ class Machine(MachineBase):
         raw = self.call(binding.claim_call(keys, queues, claim_keys, strategy, items))
         expected = self.model.claim(scope, names, strategy, given, raw)
         for item, (word, *ids) in zip(raw, expected, strict=True):
+            handed = handed_out(item)
             said = item[0] if item[0] in ("OK", "MORE", "EMPTY") else word
             short = item[0] == "MORE" and len(ids) < 4
             assert said == word or short, (item[0], word)
             if said in ("OK", "MORE", "EMPTY"):
-                self.messages_are_whole(scope, item[1:])
+                assert [message.id.decode() for message in handed] == ids
+                self.messages_are_whole(scope, item)
             else:
                 assert [item[0], *(part.decode() for part in item[1:])] == [word, *ids]
 
-    def messages_are_whole(self, scope: Scope, messages: list[Any]) -> None:
-        for id, token, lease_end, record, envelope, overlay, outcome in messages:
+    def messages_are_whole(self, scope: Scope, reply: list[Any]) -> None:
+        outcomes, ends = dict.fromkeys(scope.messages, b""), []
+        extras = reply[3] if len(reply) > 3 else []
+        for id, overlay, outcome in zip(extras[::3], extras[1::3], extras[2::3], strict=True):
+            outcomes[id.decode()] = outcome
+            assert overlay == b""
+        for id, token, record, envelope in handed_out(reply):
             m = scope.messages[id.decode()]
-            assert [token.decode(), int(lease_end)] == [m.record.token, m.record.due_at]
+            ends.append(m.record.due_at)
+            assert (token.decode(), envelope) == (m.record.token, m.envelope)
             assert record == self.client.hget(f"{scope.root}:state", id)
-            assert (envelope, overlay) == (m.envelope, b"")
-            assert outcome == (self.client.hget(f"{scope.root}:outcome", id) or b"")
+            assert outcomes[m.id] == (self.client.hget(f"{scope.root}:outcome", id) or b"")
+        assert not ends or reply[2] == min(ends)
 
     def holder_items(self, scope: Scope, places: list[int], token: str, holder: str) -> list[dict[str, Any]]:
         items = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 
+import msgspec
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
@@ -235,7 +236,7 @@ class Operators(Machine):
         items = []
         for id in ids:
             m = scope.messages.get(id) or scope.rows[id]
-            outcome = encode_record([m.outcome[0].decode(), m.outcome[1]]) if m.outcome else b""
+            outcome = msgspec.msgpack.encode([m.outcome[0].decode(), m.outcome[1]]) if m.outcome else b""
             items.append(binding.RestoreItem(id, encode_record(m.record), m.envelope, "", outcome))
         call = binding.restore_call(
             self.scope_keys(scope), scope.seq, scope.token, items, epoch=self.model.epoch

@@ -37,7 +37,7 @@ class Model(Holders):
                     accepted += 1
                     if item["idem"]:
                         scope.idem[item["idem"]] = (m.id, item["digest"])
-                    refusal = ["OK", m.id, m.record.seq, State(m.record.state).name, self.now]
+                    refusal = ["OK", State(m.record.state).name]
             replies.append(refusal)
         self.published += accepted
         self._commit("publish", scope.root, self.published)
@@ -66,7 +66,7 @@ class Model(Holders):
         scope.seq += 1
         ends = [self.now + item["ttl_ms"]] if item["ttl_ms"] else []
         ends += [item["deadline"]] if item["deadline"] else []
-        envelope = len(item["header"]).to_bytes(4, "big") + item["header"] + item["body"]
+        envelope = item["header"] + b"\n" + item["body"]
         rank = 2500 if item["rank"] is None else item["rank"]
         retries = -1 if item["max_retries"] is None else item["max_retries"]
         # fmt: off

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from scaiqueue.records import Flag, State
+from tests.scripts.direct import handed_out
 from tests.scripts.model_core import ModelCore, Replies
 from tests.scripts.model_parts import LIVE, Message, Scope
 from tests.scripts.transitions import check_allowed
@@ -32,7 +33,7 @@ class Holders(ModelCore):
             elif not open_slugs:
                 replies.append(refusals[slugs[0]] or [])
             else:
-                given = [message[0].decode() for message in answer[1:]]
+                given = [message.id.decode() for message in handed_out(answer)]
                 self._lease(scope, taken, strategy, request, given)
                 left = any(scope.waiting(slug) for slug in open_slugs)
                 word = "OK" if given else "EMPTY"
@@ -43,16 +44,15 @@ class Holders(ModelCore):
         return replies
 
     def _held(self, scope: Scope, key: str) -> list[str]:
-        leases = scope.claims.get(key, [])
-        found = [(scope.messages.get(id), token) for id, token in leases]
-        return [
-            m.id for m, token in found if m and m.record.state == State.claimed and m.record.token == token
-        ]
+        token, ids = scope.claims.get(key, ("", []))
+        found = [scope.messages.get(id) for id in ids]
+        return [m.id for m in found if m and m.record.state == State.claimed and m.record.token == token]
 
     def _lease(
         self, scope: Scope, taken: dict[str, int], strategy: str, request: dict[str, Any], given: list[str]
     ) -> None:
         assert len(given) <= request["want"]
+        scope.token += bool(given)
         for id in given:
             m = scope.messages[id]
             heads = [waiting[0] for slug in taken if (waiting := scope.waiting(slug))]
@@ -65,7 +65,6 @@ class Holders(ModelCore):
                 heads = [head for head in heads if taken[head.record.queue] == fewest]
             assert m in heads, f"{id} is handed out, legal were {[head.id for head in heads]}"
             taken[m.record.queue] += 1
-            scope.token += 1
             r, before = m.record, m.view
             r.state, r.attempts, r.holder, r.verb = State.claimed, r.attempts + 1, request["holder"], ""
             lease = request["visibility_ms"] or scope.queue(r.queue).number("visibility_ms", 30000)
@@ -73,7 +72,7 @@ class Holders(ModelCore):
             check_allowed(before, "claim", m.view)
             self._event(m, "claimed", request["holder"])
         if given and request["claim"]:
-            scope.claims[request["claim"]] = [(id, scope.messages[id].record.token) for id in given]
+            scope.claims[request["claim"]] = (f"{self.epoch}.{scope.token}", given)
 
     def _holds(self, scope: Scope, item: dict[str, Any], verb: str) -> tuple[Message | None, list[Any]]:
         """The message, if the caller may end or extend its claim; else the reply."""

@@ -81,7 +81,7 @@ class Scope:
     messages: dict[str, Message] = field(default_factory=dict)
     rows: dict[str, Message] = field(default_factory=dict)  # the last of what was forgotten
     idem: dict[str, tuple[str, str]] = field(default_factory=dict)
-    claims: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    claims: dict[str, tuple[str, list[str]]] = field(default_factory=dict)  # token and ids
 
     def queue(self, slug: str) -> Queue:
         return self.queues.get(slug, Queue(slug))

@@ -81,7 +81,7 @@ def test_cancel_decide_and_purge_a_thousand(bench: Bench) -> None:
 def test_restore_and_age_a_thousand(bench: Bench) -> None:
     ids = bench.publish("one", MOST, rank=0)
     packed = bench.client.hgetall(bench.keys.key("state"))
-    rows = [binding.RestoreItem(id, packed[id.encode()], b"\0\0\0\x02{}") for id in ids]
+    rows = [binding.RestoreItem(id, packed[id.encode()], b"{}\n") for id in ids]
     bench.client.flushall()
     bench = Bench(bench.client)
     bench.queue("one", ordering="priority", aging="5000 1000 5000")

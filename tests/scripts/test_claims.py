@@ -7,6 +7,7 @@ from redis import Redis
 
 from scaiqueue.scripts import binding
 from tests.scripts.bench import Bench
+from tests.scripts.direct import handed_out
 from tests.scripts.shard import words
 
 MIB = 1024 * 1024
@@ -58,7 +59,7 @@ def _claim_twice(bench: Bench, *claims: int) -> list[list[str]]:
     key = bench.keys.claim("anna", "c1")
     items = [binding.ClaimItem("anna", 2, "", claim) for claim in claims]
     call = binding.claim_call(bench.keys, [bench.keys.queue("one")], [key, key], "ordered", items)
-    return [[message[0].decode() for message in messages] for _, *messages in bench.run(call).items]
+    return [[message.id.decode() for message in handed_out(reply)] for reply in bench.run(call).items]
 
 
 def test_a_claim_id_twice_in_a_call_is_given_the_same_leases(bench: Bench) -> None:
@@ -73,7 +74,7 @@ def test_a_claim_id_is_remembered_for_its_longest_lease(bench: Bench, client: Re
     key = bench.keys.claim("anna", "c1")
     queues = [bench.keys.queue(slug) for slug in ("one", "two")]
     call = binding.claim_call(bench.keys, queues, [key], "ordered", [binding.ClaimItem("anna", 2, "", 1)])
-    assert [message[0].decode() for message in bench.run(call).items[0][1:]] == ids
+    assert [message.id.decode() for message in handed_out(bench.run(call).items[0])] == ids
     assert 20000 < client.pttl(key) <= 30000
 
 

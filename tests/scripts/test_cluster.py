@@ -12,6 +12,7 @@ from scaiqueue.keys import ScopeKeys, Shard
 from scaiqueue.scripts import binding
 from scaiqueue.scripts.runner import ScriptRunner
 from tests.scripts.bench import new_id
+from tests.scripts.direct import handed_out, publish_item
 from tests.servers import ValkeyCluster
 
 SHARDS = range(6)
@@ -46,14 +47,14 @@ async def _open(runner: ScriptRunner, scope: ScopeKeys) -> None:
 
 
 def _item() -> binding.PublishItem:
-    return binding.PublishItem(new_id(), 1, "pat", b"{}", b"\0\xff")
+    return publish_item(new_id(), body=b"\0\xff")
 
 
 async def _publish(runner: ScriptRunner, scope: ScopeKeys, number: int) -> list[str]:
     items = [_item() for _ in range(number)]
-    reply = await binding.publish(runner, scope, [scope.queue("jobs")], [], items)
+    reply = await binding.publish(runner, scope, [scope.queue("jobs")], [], "pat", 0, items)
     assert [item[0] for item in reply.items] == ["OK"] * number
-    return [item.id for item in items]
+    return [str(item.id) for item in items]
 
 
 async def _claim(
@@ -62,7 +63,7 @@ async def _claim(
     queues = [scope.queue(slug)]
     items = [binding.ClaimItem("anna", want)]
     reply = await binding.claim(runner, scope, queues, [], "ordered", items)
-    return {message[0].decode(): message[1].decode() for message in reply.items[0][1:]}
+    return {message.id.decode(): message.token.decode() for message in handed_out(reply.items[0])}
 
 
 async def test_a_life_on_every_shard(runner: ScriptRunner) -> None:
@@ -101,14 +102,14 @@ async def test_a_shard_is_restored(runner: ScriptRunner) -> None:
         ids = await _publish(runner, scope, 2)
         await _claim(runner, scope, "jobs", 1)
         records = await runner.redis.hgetall(scope.key("state"))
-        rows = [binding.RestoreItem(id, records[id.encode()], b"\0\0\0\x02{}") for id in ids]
+        rows = [binding.RestoreItem(id, records[id.encode()], b"{}\n") for id in ids]
         await runner.redis.delete(*[scope.key(name) for name in ("state", "body", "meta")], scope.shard.epoch)
         await runner.redis.delete(*[scope.queue("jobs").key(name) for name in ("pending", "claimed")])
         await _open(runner, scope)
         restored = await binding.restore(runner, scope, 10, 10, rows, epoch=2)
         assert [item[0] for item in restored.items] == ["OK", "OK"]
         await runner.redis.set(scope.shard.epoch, 2)
-        assert await _claim(runner, scope, "jobs", 9) == {ids[0]: "2.11", ids[1]: "2.12"}
+        assert await _claim(runner, scope, "jobs", 9) == dict.fromkeys(ids, "2.11")
 
 
 async def test_calls_of_many_shards_share_a_pipeline_and_heal(
@@ -118,11 +119,11 @@ async def test_calls_of_many_shards_share_a_pipeline_and_heal(
         direct.script_flush()
     items = {shard: _item() for shard in SHARDS}
     calls = [
-        binding.publish_call(_scope(shard), [_scope(shard).queue("jobs")], [], [item])
+        binding.publish_call(_scope(shard), [_scope(shard).queue("jobs")], [], "pat", 0, [item])
         for shard, item in items.items()
     ]
     answers = await runner.run_many(calls)
-    assert [answer[1][:2] for answer in answers] == [[b"OK", item.id.encode()] for item in items.values()]
+    assert [answer[1] for answer in answers] == [b"OK pending"] * len(items)
     for node in valkey_cluster.nodes:
         with node.client() as direct:
             direct.script_flush()

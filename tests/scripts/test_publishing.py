@@ -9,6 +9,7 @@ from scaiqueue.keys import QueueKeys
 from scaiqueue.records import split_envelope
 from scaiqueue.scripts import binding
 from tests.scripts.bench import START, Bench, new_id
+from tests.scripts.direct import handed_out, publish_item
 from tests.scripts.shard import decode_entry
 
 YEAR_2100 = 4_102_444_800_000
@@ -24,11 +25,11 @@ def test_a_message_for_review_takes_no_place_in_the_queue(bench: Bench) -> None:
     queue = [bench.keys.queue("one")]
 
     def item(review_ms: int | str) -> binding.PublishItem:
-        return binding.PublishItem(new_id(), 1, "pat", b"{}", b"", review_ms=review_ms)
+        return publish_item(new_id(), body=b"", review_ms=review_ms)
 
-    call = binding.publish_call(bench.keys, queue, [], [item(500), item("")])
-    assert [reply[3] for reply in bench.words(call)] == ["awaiting_review", "pending"]
-    call = binding.publish_call(bench.keys, queue, [], [item(500), item(500), item("")])
+    call = binding.publish_call(bench.keys, queue, [], "pat", 0, [item(500), item("")])
+    assert [reply[1] for reply in bench.words(call)] == ["awaiting_review", "pending"]
+    call = binding.publish_call(bench.keys, queue, [], "pat", 0, [item(500), item(500), item("")])
     assert [reply[0] for reply in bench.words(call)] == ["OK", "OK", "OK"]
     assert len(bench.members("one", "pending")) == 1
 
@@ -88,9 +89,9 @@ def test_bodies_come_back_byte_by_byte(bench: Bench, body: bytes) -> None:
     call = binding.claim_call(
         bench.keys, [bench.keys.queue("one")], [], "ordered", [binding.ClaimItem("anna", 1)]
     )
-    ((_, message),) = bench.run(call).items
-    assert split_envelope(message[4]) == ('{"type":"é"}'.encode(), body)
-    assert message[3] == bench.client.hget(bench.keys.key("state"), message[0])
+    ((message,),) = map(handed_out, bench.run(call).items)
+    assert split_envelope(message.envelope) == ('{"type":"é"}'.encode(), body)
+    assert message.record == bench.client.hget(bench.keys.key("state"), message.id)
 
 
 def test_two_scopes_do_not_see_each_other(bench: Bench, client: Redis) -> None:

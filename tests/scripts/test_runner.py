@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -12,9 +13,10 @@ from redis.exceptions import ResponseError
 from scaiqueue.keys import SCRIPTS_KEY, ScopeKeys, Shard
 from scaiqueue.scripts import binding
 from scaiqueue.scripts.bundle import load_bundle
-from scaiqueue.scripts.replies import NotReadyError
+from scaiqueue.scripts.replies import NotReadyError, parse_reply
 from scaiqueue.scripts.runner import Call, ScriptRunner
 from tests.scripts.bench import new_id
+from tests.scripts.direct import publish_item
 from tests.servers import RedisServer
 
 SCOPE = ScopeKeys(Shard(1), "acme", "0")
@@ -39,12 +41,12 @@ async def runner(redis: Redis) -> ScriptRunner:
 
 
 def _publish() -> Call:
-    item = binding.PublishItem(new_id(), 1, "pat", b"{}", b"")
-    return binding.publish_call(SCOPE, [SCOPE.queue("jobs")], [], [item])
+    return binding.publish_call(SCOPE, [SCOPE.queue("jobs")], [], "pat", 0, [publish_item(new_id())])
 
 
-def _words(answers: list[list[list[bytes]]]) -> list[bytes]:
-    return [answer[1][0] for answer in answers]
+def _words(answers: list[list[Any]]) -> list[str]:
+    """The word of each call's first item."""
+    return [parse_reply(answer).items[0][0] for answer in answers]
 
 
 async def test_direct_callers_find_every_script_by_name(runner: ScriptRunner, redis: Redis) -> None:
@@ -56,19 +58,19 @@ async def test_direct_callers_find_every_script_by_name(runner: ScriptRunner, re
 
 async def test_a_single_call_is_healed(runner: ScriptRunner, redis: Redis) -> None:
     await redis.script_flush()
-    assert _words([await runner.run(*_publish())]) == [b"OK"]
+    assert _words([await runner.run(*_publish())]) == ["OK"]
 
 
 async def test_a_pipeline_is_healed_and_each_call_runs_once(runner: ScriptRunner, redis: Redis) -> None:
     await redis.script_flush()
     await redis.script_load(load_bundle()["sweep"].source)
     calls = [_publish(), binding.sweep_call(SCOPE.shard, 1), _publish()]
-    assert _words(await runner.run_many(calls)) == [b"OK", b"EMPTY", b"OK"]
+    assert _words(await runner.run_many(calls)) == ["OK", "EMPTY", "OK"]
     assert await redis.zcard(SCOPE.queue("jobs").key("pending")) == 2
 
 
 async def test_flushes_under_load_are_not_noticed(runner: ScriptRunner, redis: Redis) -> None:
-    done: asyncio.Queue[bytes] = asyncio.Queue()
+    done: asyncio.Queue[str] = asyncio.Queue()
 
     async def flush() -> None:
         for _ in range(5):
@@ -81,7 +83,7 @@ async def test_flushes_under_load_are_not_noticed(runner: ScriptRunner, redis: R
             answers = [await runner.run(*_publish()), *await runner.run_many([_publish() for _ in range(2)])]
             for word in _words(answers):
                 done.put_nowait(word)
-                assert word == b"OK"
+                assert word == "OK"
 
     await asyncio.gather(*(publish() for _ in range(4)), flush())
     assert await redis.zcard(SCOPE.queue("jobs").key("pending")) == 120
@@ -106,4 +108,4 @@ async def test_an_error_in_a_pipeline_stands_in_its_place(runner: ScriptRunner) 
     name, keys, args = _publish()
     answers = await runner.run_many([_publish(), (name, keys[:-1], args), _publish()])
     assert isinstance(answers[1], ResponseError)
-    assert _words([answers[0], answers[2]]) == [b"OK", b"OK"]
+    assert _words([answers[0], answers[2]]) == ["OK", "OK"]
