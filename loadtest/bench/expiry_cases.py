@@ -15,6 +15,7 @@ SECTION = "expiry"
 LEASES, SWEEP_LIMIT, PER_CLAIM = 100_000, 100, 500
 _LEASE_MS = 60_000
 _OTHER_QUEUE = 2_000
+_SLOW_US = 2_000
 
 
 def run(*, quick: bool = False, deep: bool = False) -> list[Row]:
@@ -25,18 +26,21 @@ def run(*, quick: bool = False, deep: bool = False) -> list[Row]:
         with RedisServer() as server:
             took, sweeps, claims = _round(server, leases)
         seconds.append(took)
-        slowest.append(max(sweeps))
+        slowest.append(sweeps)
         p99.append(sorted(claims)[len(claims) * 99 // 100])
     scaled = 20 * leases / 1_000_000
     return [
         _row(f"{leases:,} leases that ended together are back", "s", seconds, f"≤ {scaled:g} s", scaled),
-        _row(f"longest sweep of {SWEEP_LIMIT}, client's view", "ms", slowest, "≤ 10 ms", 10),
+        _row(f"longest sweep of {SWEEP_LIMIT}, by the slow log", "ms", slowest, "≤ 10 ms", 10),
         _row("a consumer's claim between two sweeps, p99", "ms", p99, "< 50 ms", 50),
     ]
 
 
-def _round(server: RedisServer, leases: int) -> tuple[float, list[float], list[float]]:
-    """Sweeps one after the other, as the agents do, and after each a claim from another queue."""
+def _round(server: RedisServer, leases: int) -> tuple[float, float, list[float]]:
+    """Sweeps one after the other, as the agents do, and after each a claim from another queue.
+
+    Returns seconds, the longest script call in ms by the server's own clock, and the claims' times in ms.
+    """
     with server.client() as client:
         field = Field(client)
         field.queue("jobs", visibility_ms=_LEASE_MS)
@@ -51,19 +55,21 @@ def _round(server: RedisServer, leases: int) -> tuple[float, list[float], list[f
         later = int(time.time() * 1000) + 2 * _LEASE_MS
         name, keys, args = sweep_call(field.scope.shard, SWEEP_LIMIT, now=later)
         sweep, (claim,) = packed((name, keys, args)), field.claims(other, 1, 1)
-        sweeps, claims = [], []
+        claims = []
+        client.config_set("slowlog-log-slower-than", _SLOW_US)
+        client.slowlog_reset()
         began = time.perf_counter()
         while True:
-            reply, took = _timed(pipeline, sweep)
+            reply, _ = _timed(pipeline, sweep)
             if reply[1][0] == b"EMPTY":
                 break
-            sweeps.append(took)
             claims.append(_timed(pipeline, claim)[1])
         seconds = time.perf_counter() - began
         pipeline.close()
+        slow = client.slowlog_get(128)
         if not poll(lambda: client.zcard(jobs.key("pending")) == leases, 1):
             raise RuntimeError("not every lease is back")
-    return seconds, sweeps, claims
+    return seconds, max((call["duration"] for call in slow), default=_SLOW_US) / 1000, claims
 
 
 def _timed(pipeline: Pipeline, call: bytes) -> tuple[list[list[bytes]], float]:

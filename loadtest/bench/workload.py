@@ -17,7 +17,7 @@ from scaiqueue.scripts.binding import ClaimItem, CompleteItem, ConfigureItem, Pu
 from scaiqueue.scripts.bundle import load_bundle
 from scaiqueue.scripts.runner import Call
 
-HEADER = b'{"type":"bench.job","source":{"type":"bench","id":"1"}}'
+HEADER = b'{"type":"bench.job"}'
 _SMALL = b'{"order":"o-1","filler":"' + b"x" * 173 + b'"}'
 
 
