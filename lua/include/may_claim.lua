@@ -1,16 +1,18 @@
 -- Nil where messages may be claimed from a queue, else the request's refusal. `scope_state`: the scope's.
--- @include settings
+-- Reads no more of the queue's settings than every claim needs.
+-- @include queue
 local function may_claim(q, scope_state)
-  if not scope_state then
-    return { "NOT_FOUND", "scope" }
-  elseif scope_state ~= "active" then
-    return { string.upper(scope_state), "scope" }
-  elseif not settings(q).state then
+  if scope_state ~= "active" then
+    return { scope_state and string.upper(scope_state) or "NOT_FOUND", "scope" }
+  end
+  local f = redis.call("HMGET", q.root .. ":meta", "state", "access", "visibility_ms")
+  q.visibility_ms = tonumber(f[3] or 30000)
+  if not f[1] then
     return { "NOT_FOUND", "queue" }
-  elseif q.access == "readonly" then
+  elseif f[2] == "readonly" then
     return { "READONLY", "queue" }
-  elseif q.state == "paused" or q.state == "archived" then
-    return { string.upper(q.state), "queue" }
+  elseif f[1] == "paused" or f[1] == "archived" then
+    return { string.upper(f[1]), "queue" }
   end
   return nil
 end

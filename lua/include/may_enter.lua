@@ -1,16 +1,16 @@
 -- Nil where new messages may enter a queue, else the item's refusal. `scope_state`: the scope's.
--- @include settings
+-- Reads no more of the queue's settings than every publish needs.
+-- @include queue
 local function may_enter(q, scope_state)
-  if not scope_state then
-    return { "NOT_FOUND", "scope" }
-  elseif scope_state ~= "active" then
-    return { string.upper(scope_state), "scope" }
-  elseif not settings(q).state then
-    return { "NOT_FOUND", "queue" }
-  elseif q.access ~= "" then
-    return { "READONLY", "queue" }
-  elseif q.state ~= "active" then
-    return { string.upper(q.state), "queue" }
+  if scope_state ~= "active" then
+    return { scope_state and string.upper(scope_state) or "NOT_FOUND", "scope" }
   end
-  return nil
+  local f = redis.call("HMGET", q.root .. ":meta", "state", "access", "max_depth", "ordering")
+  q.max_depth, q.ordering = tonumber(f[3] or 0), f[4] or "fifo"
+  if f[1] == "active" and not f[2] then
+    return nil
+  elseif not f[1] then
+    return { "NOT_FOUND", "queue" }
+  end
+  return { f[2] and "READONLY" or string.upper(f[1]), "queue" }
 end
