@@ -11,7 +11,9 @@ local function replay_claim(key)
     ids[#ids + 1] = joined:sub(at, at + 35)
   end
   for i, raw in ipairs(redis.call("HMGET", STATE_KEY, unpack(ids))) do
-    if raw and raw:byte(1) == S_CLAIMED and raw:sub(3, 11) == token_bytes(token) then
+    -- A lease that this very call took back is held no more, whatever is still stored.
+    local taken_back = changing and changing.changed[ids[i]]
+    if raw and not taken_back and raw:byte(1) == S_CLAIMED and raw:sub(3, 11) == token_bytes(token) then
       local n, due = #run.ids + 1, struct.unpack(">I6", raw, 21)
       run.ids[n], run.raws[n] = ids[i], raw
       run.lease_end = n == 1 and due or math.min(run.lease_end, due)

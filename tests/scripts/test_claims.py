@@ -68,6 +68,14 @@ def test_a_claim_id_twice_in_a_call_is_given_the_same_leases(bench: Bench) -> No
     assert _claim_twice(bench, 2, 0, 1) == [ids[:2], ids[2:4], ids[:2]]
 
 
+def test_a_claim_id_does_not_hold_a_lease_that_the_call_takes_back(bench: Bench) -> None:
+    ids = bench.publish("one")
+    assert _claim_twice(bench, 1) == [ids]
+    bench.now += 30000
+    assert _claim_twice(bench, 1) == [ids]
+    assert (bench.token(ids[0]), bench.record(ids[0]).attempts) == ("1.2", 2)
+
+
 def test_a_claim_id_is_remembered_for_its_longest_lease(bench: Bench, client: Redis) -> None:
     bench.queue("two", visibility_ms=5)
     ids = bench.publish("one") + bench.publish("two")
