@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import msgspec
-from litestar import Response
 
+from scaiqueue.api.answers import Rendered
 from scaiqueue.api.claims import Claim, ClaimMany
 from scaiqueue.api.endpoint import Call, Registry
 from scaiqueue.api.validation import invalid
@@ -94,7 +93,7 @@ async def _disconnected(call: Call) -> None:
     many=True,
     errors=_CLAIM_ERRORS,
 )
-async def claim(call: Call) -> Response[Any]:
+async def claim(call: Call) -> Rendered:
     """Answers a list, empty when there is none. Each message is leased: complete, fail, release or extend
     it with its `claim_token` before `lease_expires_at`, or it goes back."""
     queue = await call.queue()
@@ -111,7 +110,7 @@ async def claim(call: Call) -> Response[Any]:
     many=True,
     errors=(*_CLAIM_ERRORS, Code.SCAIQUEUE_QUEUE_NOT_FOUND),
 )
-async def claim_many(call: Call) -> Response[Any]:
+async def claim_many(call: Call) -> Rendered:
     """Queues that are paused or archived are passed over, unless all of them are."""
     scope = await call.scope()
     asked = await call.body(_claim_many)

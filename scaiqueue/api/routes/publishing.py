@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
-from litestar import Response
 from msgspec import Raw
 
+from scaiqueue.api.answers import Rendered
 from scaiqueue.api.drafts import Publish, make_draft
 from scaiqueue.api.endpoint import Call, Parameter, Registry
 from scaiqueue.api.failures import ErrorBody, error_body
@@ -75,7 +74,7 @@ def _header_key(call: Call) -> str | None:
     errors=_PUBLISH_ERRORS,
     other_statuses={200: "Replayed: the message that an earlier publish with the same key made."},
 )
-async def publish(call: Call) -> Response[Any]:
+async def publish(call: Call) -> Rendered:
     """Answers when the message is as durable as asked for: `committed` (in the rows) or `indexed`.
 
     With an idempotency key a repeated publish answers 200, `Idempotent-Replay: true` and the first
@@ -107,7 +106,7 @@ async def publish(call: Call) -> Response[Any]:
     errors=_PUBLISH_ERRORS,
     media_types=("application/json", "application/x-ndjson"),
 )
-async def publish_batch(call: Call) -> Response[Any]:
+async def publish_batch(call: Call) -> Rendered:
     """Takes `{"messages": […]}`, or one message a line as `application/x-ndjson`.
 
     Answers one item per message in the order given, each with its own result or error.

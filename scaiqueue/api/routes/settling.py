@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from litestar import Response
 from msgspec import Raw
 
-from scaiqueue.api.answers import ListMeta, json_response
+from scaiqueue.api.answers import ListMeta, Rendered, encode
 from scaiqueue.api.endpoint import Call, Registry
 from scaiqueue.api.failures import ErrorBody, error_body
 from scaiqueue.api.routes.claiming import queues_named, take
@@ -63,7 +62,7 @@ async def _one(
     make: Make[Asked, Item],
     verb: Verb[Item],
     show: Show = moved,
-) -> Response[Any]:
+) -> Rendered:
     scope = await call.scope()
     message_id = await call.message_id(scope)
     asked = await call.body(decoder, optional=True)
@@ -129,7 +128,7 @@ async def _then_claim(
     results: list[SettledItem],
     asked: NextClaim | None,
     queues: tuple[QueueEntry, ...],
-) -> Response[Any]:
+) -> Rendered:
     if asked is None:
         return call.many(results)
     claimed: list[ClaimedMessage] = []
@@ -138,7 +137,7 @@ async def _then_claim(
         claimed = await take(call, scope, queues, asked, asked.strategy)
     except QueueError as error:
         refused = error_body(error)
-    return json_response(SettledAndClaimed(results, ListMeta(call.request_id), claimed, refused))
+    return Rendered(encode(SettledAndClaimed(results, ListMeta(call.request_id), claimed, refused)))
 
 
 _items_and_claim = msgspec.json.Decoder(RawItems)
@@ -160,7 +159,7 @@ _HOLDER_ERRORS = (Code.SCAIQUEUE_CLAIM_LOST, Code.SCAIQUEUE_INVALID_STATE)
     answer=SettledItem,
     many=True,
 )
-async def complete_batch(call: Call) -> Response[Any]:
+async def complete_batch(call: Call) -> Rendered:
     scope = await call.scope()
     asked = decode_items(_complete_batch, _items_and_claim, await call.request.body())
     queues = await _next_queues(call, scope, asked.claim)
@@ -177,7 +176,7 @@ async def complete_batch(call: Call) -> Response[Any]:
     answer=SettledItem,
     many=True,
 )
-async def fail_batch(call: Call) -> Response[Any]:
+async def fail_batch(call: Call) -> Rendered:
     scope = await call.scope()
     asked = decode_items(_fail_batch, _items_and_claim, await call.request.body())
     queues = await _next_queues(call, scope, asked.claim)
@@ -194,7 +193,7 @@ async def fail_batch(call: Call) -> Response[Any]:
     answer=SettledItem,
     many=True,
 )
-async def release_batch(call: Call) -> Response[Any]:
+async def release_batch(call: Call) -> Rendered:
     scope = await call.scope()
     asked = decode_items(_release_batch, _items_only, await call.request.body())
     verb = call.services.settlement.release
@@ -209,7 +208,7 @@ async def release_batch(call: Call) -> Response[Any]:
     answer=SettledItem,
     many=True,
 )
-async def extend_batch(call: Call) -> Response[Any]:
+async def extend_batch(call: Call) -> Rendered:
     scope = await call.scope()
     asked = decode_items(_extend_batch, _items_only, await call.request.body())
     verb = call.services.settlement.extend
@@ -225,7 +224,7 @@ async def extend_batch(call: Call) -> Response[Any]:
     answer=SettledItem,
     errors=(*_HOLDER_ERRORS, Code.SCAIQUEUE_MESSAGE_TOO_LARGE),
 )
-async def complete(call: Call) -> Response[Any]:
+async def complete(call: Call) -> Rendered:
     """Repeating it with the token that it succeeded with answers the same again."""
     return await _one(call, _complete, complete_item, call.services.settlement.complete)
 
@@ -239,7 +238,7 @@ async def complete(call: Call) -> Response[Any]:
     answer=SettledItem,
     errors=_HOLDER_ERRORS,
 )
-async def fail(call: Call) -> Response[Any]:
+async def fail(call: Call) -> Rendered:
     return await _one(call, _fail, fail_item, call.services.settlement.fail)
 
 
@@ -252,7 +251,7 @@ async def fail(call: Call) -> Response[Any]:
     answer=SettledItem,
     errors=_HOLDER_ERRORS,
 )
-async def release(call: Call) -> Response[Any]:
+async def release(call: Call) -> Rendered:
     return await _one(call, _release, release_item, call.services.settlement.release)
 
 
@@ -265,7 +264,7 @@ async def release(call: Call) -> Response[Any]:
     answer=SettledItem,
     errors=_HOLDER_ERRORS,
 )
-async def extend(call: Call) -> Response[Any]:
+async def extend(call: Call) -> Rendered:
     """The answer says whether someone asked to cancel the message."""
     return await _one(call, _extend, extend_item, call.services.settlement.extend, extended)
 
@@ -277,7 +276,7 @@ async def extend(call: Call) -> Response[Any]:
     answer=SettledItem,
     errors=(Code.SCAIQUEUE_INVALID_STATE,),
 )
-async def cancel(call: Call) -> Response[Any]:
+async def cancel(call: Call) -> Rendered:
     """A waiting message is gone; the holder of a claimed one hears of it at its next extend."""
     scope = await call.scope()
     message_id = await call.message_id(scope)
