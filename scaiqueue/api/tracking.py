@@ -21,8 +21,8 @@ _log = structlog.get_logger("scaiqueue.access")
 
 def begin(scope: Scope, given: bytes | None) -> str:
     """A request's id: the caller's `X-Request-Id` if it is harmless, or a new one."""
-    text = given.decode("latin-1") if given else ""
-    request_id = text if _acceptable.fullmatch(text) else str(uuid7())
+    text = given.decode("latin-1") if given is not None else ""
+    request_id = text if text and _acceptable.fullmatch(text) else str(uuid7())
     state: dict[str, Any] = scope["state"]
     state["request_id"] = request_id
     state["began"] = time.perf_counter()

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from scaiqueue.errors import Code, QueueError
 from scaiqueue.keys import QueueKeys, ScopeKeys, Shard
+from scaiqueue.queueing.message import Place
 from scaiqueue.rows import queues, scopes
 from scaiqueue.rows.queues import QueueRow, QueueSettings
 from scaiqueue.rows.scopes import ScopeRow
@@ -50,6 +51,10 @@ class QueueEntry:
     @cached_property
     def keys(self) -> QueueKeys:
         return self.scope.keys.queue(self.row.slug)
+
+    @cached_property
+    def place(self) -> Place:
+        return Place(self.row.tenant_id, self.scope.id, self.row.id)
 
     @cached_property
     def settings(self) -> QueueSettings:

@@ -14,8 +14,9 @@ from scaiqueue.api.failures import ErrorBody, error_body
 from scaiqueue.api.validation import decode, decode_items, invalid
 from scaiqueue.errors import Code, Detail, QueueError
 from scaiqueue.queueing.directory import QueueEntry
-from scaiqueue.queueing.message import Message, Place, published_message
+from scaiqueue.queueing.message import Message
 from scaiqueue.queueing.publish import Draft, Published
+from scaiqueue.queueing.splicing import published_json
 
 publishing = Registry("Messages")
 
@@ -91,9 +92,8 @@ async def publish(call: Call) -> Rendered:
         return call.one(message, 200, **{"Idempotent-Replay": "true"})
     if queue.settings.overflow_policy == "dead_letter":
         return call.one(await call.services.reader.get(queue.scope, result.id), 201)
-    place = Place(queue.row.tenant_id, queue.scope.id, queue.id)
     by_rank = queue.settings.ordering == "priority"
-    return call.one(published_message(place, draft, result, by_rank=by_rank), 201)
+    return call.one(published_json(queue.place, draft, result, by_rank=by_rank), 201)
 
 
 @publishing(

@@ -42,7 +42,6 @@ from scaiqueue.api.settlements import (
 from scaiqueue.api.validation import decode, decode_items, invalid
 from scaiqueue.errors import Code, Detail, QueueError
 from scaiqueue.queueing.directory import QueueEntry, ScopeEntry
-from scaiqueue.queueing.message import ClaimedMessage
 from scaiqueue.queueing.settle import Settled, Verb
 from scaiqueue.records import State
 from scaiqueue.scripts.binding import CancelItem
@@ -66,7 +65,7 @@ async def _one(
     scope = await call.scope()
     message_id = await call.message_id(scope)
     asked = await call.body(decoder, optional=True)
-    settled = await verb.one(scope, make(message_id, asked, call))
+    _, settled = await verb.one(scope, make(message_id, asked, call))
     return call.one(show(message_id, settled))
 
 
@@ -89,14 +88,15 @@ async def _many(
     for item_or_raw in given:
         try:
             asked: Any = decode(decoder, bytes(item_or_raw)) if isinstance(item_or_raw, Raw) else item_or_raw
-            await call.require_message(scope, asked.id)
+            if call.principal.queues is not None:
+                await call.require_message(scope, asked.id)
             items.append(make(asked.id, asked, call))
             places.append(len(results))
             results.append(SettledItem(id=asked.id))
         except QueueError as error:
             results.append(SettledItem(error=error_body(error)))
     if items:
-        settled = await verb.settle(scope, items)
+        _, settled = await verb.settle(scope, items)
         for place, item, result in zip(places, items, settled, strict=True):
             if isinstance(result, QueueError):
                 results[place] = SettledItem(id=item[0], error=error_body(result))
@@ -131,13 +131,13 @@ async def _then_claim(
 ) -> Rendered:
     if asked is None:
         return call.many(results)
-    claimed: list[ClaimedMessage] = []
+    claimed = b"[]"
     refused: ErrorBody | None = None
     try:
         claimed = await take(call, scope, queues, asked, asked.strategy)
     except QueueError as error:
         refused = error_body(error)
-    return Rendered(encode(SettledAndClaimed(results, ListMeta(call.request_id), claimed, refused)))
+    return Rendered(encode(SettledAndClaimed(results, ListMeta(call.request_id), Raw(claimed), refused)))
 
 
 _items_and_claim = msgspec.json.Decoder(RawItems)
@@ -281,6 +281,6 @@ async def cancel(call: Call) -> Rendered:
     scope = await call.scope()
     message_id = await call.message_id(scope)
     settled = await call.services.settlement.cancel(scope, CancelItem(message_id, call.principal.key_id))
-    requested = as_text(settled.words[0]) == "cancel_requested"
+    requested = as_text(settled[1]) == "cancel_requested"
     state = State.claimed if requested else State.cancelled
     return call.one(SettledItem(id=message_id, state=state.name, cancel_requested=requested))
