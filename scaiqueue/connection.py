@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import hiredis
+from redis._parsers.base import BaseParser
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.typing import EncodableT
 
+# Of a server's error reply, the exception that redis-py raises for it.
+parse_error: Callable[[str], Exception] = BaseParser.parse_error
 CONNECTIONS = 24
 CONNECTION_WITHIN_S = 5
 
@@ -17,10 +22,19 @@ CONNECTION_WITHIN_S = 5
 class _Packed:
     """Packs in C what redis-py packs in Python: a script call has dozens of arguments."""
 
+    write: Callable[[bytes], None]
+    abort: Callable[[], None]
+
     def pack_command(self, *args: EncodableT) -> list[bytes]:
         command = args[0]
         words = command.split(" ") if isinstance(command, str) else [command]
         return [hiredis.pack_command((*words, *args[1:]))]
+
+    def hand_over(self, protocol: asyncio.Protocol) -> None:
+        """From now on `protocol` reads what arrives; only `write`, `abort` and `disconnect` remain."""
+        writer: asyncio.StreamWriter = self._writer  # type: ignore[attr-defined]
+        writer.transport.set_protocol(protocol)
+        self.write, self.abort = writer.transport.write, writer.transport.abort
 
 
 class PackedConnection(_Packed, Connection):

@@ -14,6 +14,7 @@ from uuid_utils import uuid7
 
 from scaiqueue.api.permissions import ALL_PERMISSIONS
 from scaiqueue.connection import open_redis
+from scaiqueue.connection_pipeline import ConnectionPipeline
 from scaiqueue.keys import ScopeKeys, Shard
 from scaiqueue.moments import now_ms
 from scaiqueue.persister.service import Persister
@@ -60,7 +61,8 @@ class Services:
         self.settings = settings
         self.redis = open_redis(settings.redis_url)
         self.engine = open_engine(settings.database_url)
-        self.runner = ScriptRunner(self.redis)
+        self.pipeline = ConnectionPipeline(self.redis)
+        self.runner = ScriptRunner(self.redis, execute=self.pipeline.execute)
         self.recovery = Recovery(
             self.redis,
             self.runner,
@@ -123,6 +125,7 @@ class Services:
         await self.persister.stop()
         await self.recovery.stop()
         await self.key_ring.write_last_uses()
+        await self.pipeline.aclose()
         await self.redis.aclose()
         await self.engine.dispose()
 

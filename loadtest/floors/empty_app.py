@@ -51,6 +51,7 @@ def main(port: int) -> None:
         http="httptools",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         timeout_keep_alive=75,
     )

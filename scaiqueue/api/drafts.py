@@ -26,6 +26,7 @@ from scaiqueue.queueing.header import (
     is_json_type,
 )
 from scaiqueue.queueing.publish import Draft
+from scaiqueue.scripts.binding import PublishOptions
 from scaiqueue.settings import Settings
 
 NULL_BODY = b"null"
@@ -90,6 +91,56 @@ def make_draft(
     body = _content(asked)
     if len(body) > settings.max_body_bytes:
         raise refusals.too_large(settings.max_body_bytes)
+    if asked.deadline is not None or asked.delay_until is not None or header_key is not None:
+        _check(asked, header_key)
+    key = asked.idempotency_key or header_key
+    delay_ms = _delay_ms(asked)
+    header = encode_header(
+        Header(
+            type=asked.type,
+            labels=asked.labels,
+            source=asked.source,
+            correlation_id=asked.correlation_id,
+            causation_id=asked.causation_id,
+            parent_id=asked.parent_id,
+            content_type=None if asked.content_type == JSON_TYPE else asked.content_type,
+            ttl_seconds=asked.ttl_seconds,
+            deadline=None if asked.deadline is None else moments.text(moments.milliseconds(asked.deadline)),
+            delay_until=moments.text(moments.now_ms() + delay_ms) if delay_ms else None,
+            idempotency_key=key,
+            priority=None if asked.priority == _DEFAULT_PRIORITY else asked.priority,
+        )
+    )
+    if len(header) > MAX_HEADER:
+        raise invalid(Detail("labels", f"Everything but the body takes at most {MAX_HEADER} bytes"))
+    durability = (
+        asked.durability or queue.settings.durability or queue.scope.row.durability or settings.durability
+    )
+    draft = Draft(queue.keys, actor, header, body, durability == "committed")
+    if (
+        key is not None
+        or delay_ms
+        or asked.priority != _DEFAULT_PRIORITY
+        or asked.ttl_seconds is not None
+        or asked.deadline is not None
+        or asked.max_retries is not None
+    ):
+        draft.options = PublishOptions(
+            rank=asked.priority.rank,
+            delay_ms=delay_ms or None,
+            ttl_ms=None if asked.ttl_seconds is None else max(1, round(asked.ttl_seconds * 1000)),
+            deadline=None if asked.deadline is None else moments.milliseconds(asked.deadline),
+            max_retries=asked.max_retries,
+        )
+        if key is not None:
+            window = queue.settings.idempotency_window_s or settings.idempotency_window_s
+            draft.key = queue.scope.keys.idempotency(queue.slug, key)
+            draft.options.digest = _digest(asked, body)
+            draft.options.idem_ms = window * 1000
+    return draft
+
+
+def _check(asked: Publish, header_key: str | None) -> None:
     wrong = [
         Detail(name, f"At the latest {moments.text(moments.LATEST_MS)}, after 1970")
         for name, moment in (("deadline", asked.deadline), ("delay_until", asked.delay_until))
@@ -101,47 +152,6 @@ def make_draft(
         wrong.append(Detail("idempotency_key", "Differs from the header Idempotency-Key"))
     if wrong:
         raise invalid(*wrong)
-    key = asked.idempotency_key or header_key
-    durability = (
-        asked.durability or queue.settings.durability or queue.scope.row.durability or settings.durability
-    )
-    delay_ms = _delay_ms(asked)
-    written = Header(
-        type=asked.type,
-        labels=asked.labels,
-        source=asked.source,
-        correlation_id=asked.correlation_id,
-        causation_id=asked.causation_id,
-        parent_id=asked.parent_id,
-        content_type=None if asked.content_type == JSON_TYPE else asked.content_type,
-        ttl_seconds=asked.ttl_seconds,
-        deadline=None if asked.deadline is None else moments.text(moments.milliseconds(asked.deadline)),
-        delay_until=moments.text(moments.now_ms() + delay_ms) if delay_ms else None,
-        idempotency_key=key,
-        priority=None if asked.priority == _DEFAULT_PRIORITY else asked.priority,
-    )
-    header = encode_header(written)
-    if len(header) > MAX_HEADER:
-        raise invalid(Detail("labels", f"Everything but the body takes at most {MAX_HEADER} bytes"))
-    draft = Draft(
-        queue=queue.keys,
-        actor=actor,
-        header=header,
-        written=written,
-        body=body,
-        rank=asked.priority.rank,
-        delay_ms=delay_ms,
-        ttl_ms=None if asked.ttl_seconds is None else max(1, round(asked.ttl_seconds * 1000)),
-        deadline=None if asked.deadline is None else moments.milliseconds(asked.deadline),
-        max_retries=asked.max_retries,
-        committed=durability == "committed",
-    )
-    if key is not None:
-        window = queue.settings.idempotency_window_s or settings.idempotency_window_s
-        draft.key = queue.scope.keys.idempotency(queue.slug, key)
-        draft.key_ms = window * 1000
-        draft.digest = _digest(asked, body)
-    return draft
 
 
 def _delay_ms(asked: Publish) -> int:

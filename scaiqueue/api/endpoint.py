@@ -13,7 +13,7 @@ from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import Receive
 
-from scaiqueue.api.answers import many, one
+from scaiqueue.api.answers import Rendered, many, one
 from scaiqueue.api.permissions import PERMISSIONS, Permission
 from scaiqueue.api.tracking import request_id_of
 from scaiqueue.api.validation import decode, invalid
@@ -33,7 +33,7 @@ _placeholder = re.compile(r"\{(\w+)\}")
 
 T = TypeVar("T")
 Q = TypeVar("Q", bound=msgspec.Struct)
-Handler = Callable[["Call"], Awaitable[Response[Any]]]
+Handler = Callable[["Call"], Awaitable[Rendered]]
 
 
 class Asked(Protocol):
@@ -75,7 +75,13 @@ class Call:
 
     async def queue(self) -> QueueEntry:
         """The queue that the path names, from the process's cache."""
-        entry = await self.services.directory.queue(await self.scope(), self.path("queue"))
+        entry = self.services.directory.known_queue(
+            self.principal.tenant, self.path("scope"), self.path("queue")
+        )
+        if entry is None:
+            entry = await self.services.directory.queue(await self.scope(), self.path("queue"))
+        else:
+            self.principal.require_scope(entry.scope.id)
         self.principal.require_queue(entry.id)
         return entry
 
@@ -149,12 +155,12 @@ class Call:
             raise invalid(*wrong)
         return msgspec.convert(values, kind, strict=False)
 
-    def one(self, data: object, status: int = 200, **headers: str) -> Response[bytes]:
+    def one(self, data: object, status: int = 200, **headers: str) -> Rendered:
         return one(data, self.request_id, status, headers)
 
     def many(
-        self, data: Sequence[object], next_cursor: str | None = None, stale: bool = False
-    ) -> Response[bytes]:
+        self, data: Sequence[object] | bytes, next_cursor: str | None = None, stale: bool = False
+    ) -> Rendered:
         return many(data, self.request_id, next_cursor, stale)
 
 
@@ -192,22 +198,24 @@ class Endpoint:
     media_types: tuple[str, ...] = ("application/json",)
     hot: bool = False
 
-    async def respond(self, request: Asked, services: Services) -> Response[Any]:
+    async def respond(self, request: Asked, services: Services) -> Rendered:
         """Authenticates, checks the permission, calls the handler."""
-        principal = await services.key_ring.authenticate(request.headers.get("authorization"))
+        authorization: str | None = request.headers.get("authorization")
+        principal = services.key_ring.known(authorization)
+        if principal is None:
+            principal = await services.key_ring.authenticate(authorization)
         if self.permission is not None and self.permission.value not in principal.permissions:
             raise QueueError(
                 Code.AUTHZ_PERMISSION_DENIED, f"The key lacks the permission {self.permission.value}."
             )
-        answer: Response[Any] = await self.handler(Call(request, principal, services))
-        return answer
+        return await self.handler(Call(request, principal, services))
 
     def route(self, services: Callable[[], Services]) -> HTTPRouteHandler:
         """The Litestar handler."""
 
         async def handle(request: Request[Any, Any, Any]) -> Response[Any]:
             request_id_of(request.scope)
-            return await self.respond(request, services())
+            return (await self.respond(request, services())).response()
 
         handle.__name__ = self.handler.__name__
         return HTTPRouteHandler(

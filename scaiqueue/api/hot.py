@@ -17,28 +17,32 @@ from litestar.plugins.prometheus import PrometheusConfig, PrometheusMiddleware
 from litestar.types import Receive, Scope, Send
 
 from scaiqueue.api import failures
+from scaiqueue.api.answers import Rendered
 from scaiqueue.api.endpoint import BASE, Endpoint
-from scaiqueue.api.tracking import before_send, request_id_of
+from scaiqueue.api.tracking import before_send, begin, told
 from scaiqueue.errors import Code, QueueError
 from scaiqueue.services import Services
 
 _ANY = ""
+_MAX_FOUND, _KEPT_PATH = 10_000, 256
+_CONTENT_TYPE = (b"content-type", b"application/json")
+_Found = tuple[Endpoint, dict[str, str]]
 
 
 class HotHeaders:
-    """Look-up in the raw headers."""
+    """Look-up in the raw headers; the first of a name counts."""
 
     __slots__ = ("_raw",)
 
     def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
-        self._raw = raw
+        self._raw = dict(reversed([*raw]))
+
+    def raw(self, name: bytes) -> bytes | None:
+        return self._raw.get(name)
 
     def get(self, name: str, default: str | None = None) -> str | None:
-        wanted = name.encode()
-        for key, value in self._raw:
-            if key == wanted:
-                return value.decode("latin-1")
-        return default
+        value = self._raw.get(name.encode())
+        return default if value is None else value.decode("latin-1")
 
 
 class HotRequest:
@@ -46,11 +50,13 @@ class HotRequest:
 
     __slots__ = ("_limit", "headers", "path_params", "receive", "scope")
 
-    def __init__(self, scope: Scope, receive: Receive, path_params: dict[str, str], limit: int) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, headers: HotHeaders, path_params: dict[str, str], limit: int
+    ) -> None:
         self.scope = scope
         self.receive = receive
+        self.headers = headers
         self.path_params = path_params
-        self.headers = HotHeaders(scope["headers"])
         self._limit = limit
 
     @property
@@ -63,15 +69,15 @@ class HotRequest:
         size = 0
         while True:
             message: Any = await self.receive()
-            part = message.get("body", b"")
+            part: bytes = message.get("body", b"")
             size += len(part)
             if size > self._limit:
                 raise QueueError(
                     Code.SCAIQUEUE_MESSAGE_TOO_LARGE, "The request is larger than a request may be."
                 )
-            parts.append(part)
             if not message.get("more_body"):
-                return parts[0] if len(parts) == 1 else b"".join(parts)
+                return b"".join((*parts, part)) if parts else part
+            parts.append(part)
 
 
 class _Node:
@@ -133,6 +139,7 @@ class HotPaths:
         self._limit = limit
         self._meters = _Meters(app, metrics)
         self._root = _Node()
+        self._found: dict[tuple[str, str], _Found] = {}
         self._skip = len(BASE) + 1
         for endpoint in endpoints:
             if endpoint.hot:
@@ -147,8 +154,19 @@ class HotPaths:
                 node.name = f"{step[1:-1]}_ref"
         node.ends[endpoint.method] = endpoint
 
-    def _find(self, scope: Any) -> tuple[Endpoint, dict[str, str]] | None:
-        path: str = scope["path"]
+    def _find(self, scope: Any) -> _Found | None:
+        asked = (scope["method"], scope["path"])
+        found = self._found.get(asked)
+        if found is None:
+            found = self._walk(*asked)
+            # Paths of queues come again and again, those of single messages don't; long ones fill the memory.
+            if found is not None and "message_ref" not in found[1] and len(scope["path"]) <= _KEPT_PATH:
+                if len(self._found) >= _MAX_FOUND:
+                    self._found.clear()
+                self._found[asked] = found
+        return found
+
+    def _walk(self, method: str, path: str) -> _Found | None:
         if not path.startswith(BASE):
             return None
         node: _Node | None = self._root
@@ -163,7 +181,7 @@ class HotPaths:
             if found is None:
                 return None
             node = found
-        endpoint = node.ends.get(scope["method"]) if node is not None else None
+        endpoint = node.ends.get(method) if node is not None else None
         return None if endpoint is None else (endpoint, parameters)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -172,23 +190,24 @@ class HotPaths:
             await self.app(scope, receive, send)
             return
         endpoint, parameters = found
-        began = time.perf_counter()
+        headers = HotHeaders(scope["headers"])
+        request_id = begin(scope, headers.raw(b"x-request-id"))
         status = 500
-        request_id_of(scope)
         try:
-            request = HotRequest(scope, receive, parameters, self._limit)
+            request = HotRequest(scope, receive, headers, parameters, self._limit)
             try:
-                response = await endpoint.respond(request, self._services())
+                answer = await endpoint.respond(request, self._services())
             except QueueError as error:
                 status = error.code.status
                 await self._refuse(failures.on_queue_error, error, scope, receive, send)
             except Exception as error:
                 await self._refuse(failures.on_fault, error, scope, receive, send)
             else:
-                status = response.status_code or 200
-                await _send(response, status, scope, send)
+                status = answer.status
+                await _send(answer, request_id, send)
+                told(scope, status)
         finally:
-            self._meters.observe(endpoint, status, time.perf_counter() - began)
+            self._meters.observe(endpoint, status, time.perf_counter() - scope["state"]["began"])
 
     async def _refuse(
         self,
@@ -209,12 +228,13 @@ class HotPaths:
         await response.to_asgi_response(self.app, request)(scope, receive, send_tracked)
 
 
-async def _send(response: Response[bytes], status: int, scope: Scope, send: Send) -> None:
-    body = response.content
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if response.headers:
-        headers += [(k.lower().encode(), v.encode("latin-1")) for k, v in response.headers.items()]
-    start: Any = {"type": "http.response.start", "status": status, "headers": headers}
-    await before_send(start, scope)
-    await send(start)
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+async def _send(answer: Rendered, request_id: str, send: Send) -> None:
+    headers = [
+        _CONTENT_TYPE,
+        (b"content-length", b"%d" % len(answer.body)),
+        (b"x-request-id", request_id.encode()),
+    ]
+    for name, value in answer.headers.items():
+        headers.append((name.lower().encode(), value.encode("latin-1")))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": False})

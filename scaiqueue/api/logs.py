@@ -7,6 +7,7 @@ import sys
 
 import structlog
 
+from scaiqueue.api.tracking import add_request_id
 from scaiqueue.settings import Settings
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -15,7 +16,7 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNI
 def configure_logs(settings: Settings) -> None:
     """Console lines for people or JSON lines for machines, on standard error; uvicorn's lines too."""
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        add_request_id,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -44,7 +45,8 @@ def configure_logs(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(LEVELS[settings.log_level])
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+    # Not uvicorn.access: with a handler in reach, uvicorn would prepare a line for each request.
+    for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
     for name in ("uvicorn.access", "aiosqlite", "alembic", "asyncio", "asyncmy"):

@@ -15,7 +15,7 @@ from scaiqueue.api.failures import ErrorBody
 from scaiqueue.api.validation import invalid
 from scaiqueue.api.words import ClaimToken, ConsumerId, ShortText, Uuid, VisibilitySeconds
 from scaiqueue.errors import Code, Detail, QueueError
-from scaiqueue.queueing.message import ClaimedMessage, is_json
+from scaiqueue.queueing.message import is_json
 from scaiqueue.queueing.settle import Settled
 from scaiqueue.records import State
 from scaiqueue.scripts.binding import CompleteItem, ExtendItem, FailItem, ReleaseItem
@@ -132,9 +132,10 @@ class SettledItem(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 class SettledAndClaimed(Answer):
-    """`claim_error`: the items are settled, and the claim after them was refused."""
+    """`claimed` is as a claim answers it. `claim_error`: the items are settled, and the claim after them was
+    refused."""
 
-    claimed: list[ClaimedMessage]
+    claimed: Raw
     claim_error: ErrorBody | None = None
 
 
@@ -144,18 +145,14 @@ def as_text(value: Any) -> str:
 
 def moved(message_id: str, settled: Settled) -> SettledItem:
     """Of complete, fail and release: state, ready at, queue."""
-    state, ready_at, queue = settled.words[:3]
-    name = as_text(state)
-    return SettledItem(
-        id=message_id,
-        state=name,
-        queue=as_text(queue),
-        ready_at=moments.text(int(ready_at)) if name == State.scheduled.name else None,
-    )
+    _, state, ready_at, queue = settled
+    name: str = state.decode()
+    ready = moments.text(int(ready_at)) if name == "scheduled" else None
+    return SettledItem(id=message_id, state=name, queue=queue.decode(), ready_at=ready)
 
 
 def extended(message_id: str, settled: Settled) -> SettledItem:
-    lease_end, cancel_requested = settled.words[:2]
+    lease_end, cancel_requested = settled[1:3]
     return SettledItem(
         id=message_id,
         state=State.claimed.name,
@@ -169,14 +166,14 @@ def _milliseconds(seconds: float | None) -> int | str:
 
 
 def complete_item(message_id: str, asked: Complete, call: Call) -> CompleteItem:
+    holder = call.principal.holder(asked.consumer_id)
     response = bytes(asked.response)
-    if len(response) > call.services.settings.max_body_bytes:
-        raise QueueError(Code.SCAIQUEUE_MESSAGE_TOO_LARGE, "The response is larger than a body may be.")
-    if response and not is_json(response):
-        raise invalid(Detail("response", "Not JSON"))
-    return CompleteItem(
-        message_id, asked.claim_token or "", call.principal.holder(asked.consumer_id), response
-    )
+    if response:
+        if len(response) > call.services.settings.max_body_bytes:
+            raise QueueError(Code.SCAIQUEUE_MESSAGE_TOO_LARGE, "The response is larger than a body may be.")
+        if not is_json(response):
+            raise invalid(Detail("response", "Not JSON"))
+    return CompleteItem(message_id, asked.claim_token or "", holder, response)
 
 
 def fail_item(message_id: str, asked: Fail, call: Call) -> FailItem:

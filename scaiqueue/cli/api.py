@@ -12,6 +12,7 @@ import uvicorn
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from scaiqueue.api.protocol import JoiningProtocol
 from scaiqueue.cli.installation import other_shards
 from scaiqueue.cli.output import CommandError
 from scaiqueue.embedded.data_folder import DataFolder, to_environment, with_embedded
@@ -50,10 +51,11 @@ def api(
         port=settings.port,
         workers=workers,
         loop="uvloop",
-        http="httptools",
+        http=JoiningProtocol,
         lifespan="on",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=GRACE_S,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from scaiqueue.queueing import metrics, refusals
 from scaiqueue.queueing.batching import MAX_BYTES, Batchers
@@ -21,8 +22,7 @@ from scaiqueue.scripts.runner import Arg, ScriptRunner
 MAX_CALLS = 100
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimRequest:
+class ClaimRequest(msgspec.Struct, frozen=True):
     """What one caller wants. `key` is the Redis key of its claim id, "" for none."""
 
     queues: tuple[QueueEntry, ...]
@@ -34,11 +34,37 @@ class ClaimRequest:
     wait_s: float = 0.0
 
 
-@dataclass(slots=True)
-class _Taken:
-    messages: list[list[Any]] = field(default_factory=list)
-    size: int = 0
-    more: bool = False
+class Lease(msgspec.Struct):
+    """What one script call handed out under one token.
+
+    `messages` are id, record and envelope of each, in a row; `extras` overlay and outcome of those that
+    have one.
+    """
+
+    token: bytes
+    messages: list[bytes]
+    extras: dict[bytes, tuple[bytes, bytes]]
+
+    @property
+    def count(self) -> int:
+        return len(self.messages) // 3
+
+    @property
+    def ids(self) -> list[bytes]:
+        return self.messages[::3]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the envelopes."""
+        return sum(map(len, self.messages[2::3]))
+
+
+def _lease(reply: list[Any]) -> Lease:
+    _, token, _, extras, *messages = reply
+    if not extras:
+        return Lease(token, messages, {})
+    found = {extras[at]: (extras[at + 1], extras[at + 2]) for at in range(0, len(extras), 3)}
+    return Lease(token, messages, found)
 
 
 class Claimer:
@@ -48,16 +74,18 @@ class Claimer:
         self._runner = runner
         self._room = room
         self._repairer = repairer
-        self.batchers: Batchers[ClaimRequest, list[Any]] = Batchers()
+        self.batchers: Batchers[ClaimRequest, None, list[Any]] = Batchers()
 
     async def claim(
         self, scope: ScopeEntry, request: ClaimRequest, gone: asyncio.Future[Any] | None = None
-    ) -> list[list[Any]]:
-        """Messages as the script gives them (see claimed_message), none if there are none in time.
+    ) -> list[Lease]:
+        """What the script hands out, nothing if there is nothing in time.
 
         `gone` ends the wait when it is done: nobody listens any more. Raises QueueError for a queue that
         is paused, archived, read-only or gone.
         """
+        if not request.wait_s:
+            return await self._take(scope, request)
         deadline = time.monotonic() + request.wait_s
         with self._room.seat([queue.keys for queue in request.queues]) as seat:
             while True:
@@ -70,47 +98,44 @@ class Claimer:
                 with metrics.claims_waiting.track_inprogress():
                     await _first(seat.woken, gone, left)
 
-    async def _take(self, scope: ScopeEntry, request: ClaimRequest) -> list[list[Any]]:
-        taken = _Taken()
+    async def _take(self, scope: ScopeEntry, request: ClaimRequest) -> list[Lease]:
+        leases: list[Lease] = []
+        count = size = 0
         wanted = request
         for _ in range(MAX_CALLS):
             reply = await self._ask(scope, wanted)
-            taken.messages += reply[1:]
-            taken.size += sum(len(message[3]) for message in reply[1:])
-            missing = request.want - len(taken.messages)
-            if reply[0] != "MORE" or missing <= 0 or taken.size >= MAX_BYTES:
+            if len(reply) > 1:
+                leases.append(_lease(reply))
+                count += leases[-1].count
+            if reply[0] != "MORE" or count >= request.want or (request.key and leases):
                 break
-            if request.key and taken.messages:
+            if len(reply) > 1:
+                size += leases[-1].size
+            if size >= MAX_BYTES:
                 break
-            wanted = ClaimRequest(
-                request.queues,
-                request.holder,
-                missing,
-                request.strategy,
-                request.visibility_ms,
-                request.key,
-            )
-        metrics.count(scope.row.tenant_id, scope.row.slug, "claim", len(taken.messages))
-        return taken.messages
+            wanted = msgspec.structs.replace(request, want=request.want - count, wait_s=0.0)
+        metrics.count(scope.row.tenant_id, scope.row.slug, "claim", count)
+        return leases
 
     async def _ask(self, scope: ScopeEntry, request: ClaimRequest) -> list[Any]:
-        reply = await self._submit(scope, request)
+        _, (reply,) = await self._submit(scope, request)
         if reply[0] == "NOT_FOUND" and await self._repairer.repair(
             scope, {queue.slug for queue in request.queues}
         ):
-            reply = await self._submit(scope, request)
+            _, (reply,) = await self._submit(scope, request)
         if reply[0] not in ("OK", "EMPTY", "MORE"):
             raise refusals.of_reply(reply)
         return reply
 
-    async def _submit(self, scope: ScopeEntry, request: ClaimRequest) -> list[Any]:
-        key = (scope.id, request.strategy, *(queue.slug for queue in request.queues))
+    def _submit(
+        self, scope: ScopeEntry, request: ClaimRequest
+    ) -> asyncio.Future[tuple[None, Sequence[list[Any]]]]:
+        key = (scope.id, request.strategy, *[queue.slug for queue in request.queues])
         batcher = self.batchers.of(key, lambda batch: self._call(scope, batch))
-        (reply,) = await batcher.submit([request], count=request.want)
-        return reply
+        return batcher.submit((request,), count=request.want)
 
-    async def _call(self, scope: ScopeEntry, requests: list[ClaimRequest]) -> Sequence[list[Any]]:
-        metrics.call_items.labels("claim").observe(len(requests))
+    async def _call(self, scope: ScopeEntry, requests: list[ClaimRequest]) -> tuple[None, list[list[Any]]]:
+        metrics.count_call("claim", len(requests))
         keys = list(dict.fromkeys(request.key for request in requests if request.key))
         places = {key: place for place, key in enumerate(keys, 1)}
         items = [
@@ -124,19 +149,7 @@ class Claimer:
         ]
         queues = [queue.keys for queue in requests[0].queues]
         reply = await binding.claim(self._runner, scope.keys, queues, keys, requests[0].strategy, items)
-        return [_by_message(item) for item in reply.items]
-
-
-def _by_message(reply: list[Any]) -> list[Any]:
-    """From the script's flat reply: its word, then of each message id, token, record, envelope, outcome."""
-    if reply[0] not in ("OK", "MORE") or len(reply) == 1:
-        return reply
-    word, token, _lease_end, extras = reply[:4]
-    outcomes = dict(zip(extras[::3], extras[2::3], strict=True))
-    found: list[Any] = [word]
-    for message_id, record, envelope in zip(reply[4::3], reply[5::3], reply[6::3], strict=True):
-        found.append((message_id, token, record, envelope, outcomes.get(message_id, b"")))
-    return found
+        return None, reply.items
 
 
 async def _first(woken: asyncio.Event, gone: asyncio.Future[Any] | None, seconds: float) -> None:

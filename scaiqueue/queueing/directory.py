@@ -6,16 +6,19 @@ directory only turns what a caller writes into keys.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from scaiqueue.errors import Code, QueueError
 from scaiqueue.keys import QueueKeys, ScopeKeys, Shard
+from scaiqueue.queueing.message import Place
 from scaiqueue.rows import queues, scopes
 from scaiqueue.rows.queues import QueueRow, QueueSettings
 from scaiqueue.rows.scopes import ScopeRow
@@ -24,6 +27,7 @@ MAX_AGE_S = 5.0
 MAX_ENTRIES = 20_000
 
 Entry = TypeVar("Entry")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,10 @@ class QueueEntry:
         return self.scope.keys.queue(self.row.slug)
 
     @cached_property
+    def place(self) -> Place:
+        return Place(self.row.tenant_id, self.scope.id, self.row.id)
+
+    @cached_property
     def settings(self) -> QueueSettings:
         return self.row.parsed
 
@@ -68,12 +76,42 @@ class Directory:
         self._engine = engine
         self._scopes: OrderedDict[tuple[str, str], tuple[float, ScopeEntry]] = OrderedDict()
         self._queues: OrderedDict[tuple[str, str], tuple[float, QueueEntry]] = OrderedDict()
+        # Many ask at once for what has just become too old: one look answers them all.
+        self._looking: dict[tuple[str, str, str], asyncio.Task[Any]] = {}
+
+    def known_queue(self, tenant: str, scope: str, queue: str) -> QueueEntry | None:
+        """What is kept and young enough; None: ask `scope` and `queue`."""
+        now = time.monotonic()
+        held = self._scopes.get((tenant, scope))
+        if held is None or held[0] <= now:
+            return None
+        found = self._queues.get((held[1].id, queue))
+        return None if found is None or found[0] <= now else found[1]
+
+    async def _once(
+        self, kind: str, first: str, second: str, look: Callable[[], Coroutine[Any, Any, T | None]]
+    ) -> T | None:
+        key = (kind, first, second)
+        task = self._looking.get(key)
+        joined = task is not None
+        if task is None:
+            task = self._looking[key] = asyncio.create_task(look())
+            task.add_done_callback(lambda done: self._looked(key, done))
+        found: T | None = await asyncio.shield(task)
+        # A look that began before this call may have missed what was created meanwhile.
+        return await look() if joined and found is None else found
+
+    def _looked(self, key: tuple[str, str, str], task: asyncio.Task[Any]) -> None:
+        if self._looking.get(key) is task:
+            del self._looking[key]
 
     async def scope(self, tenant: str, reference: str) -> ScopeEntry:
         held = self._scopes.get((tenant, reference))
         if held is not None and held[0] > time.monotonic():
             return held[1]
-        row = await scopes.find(self._engine, tenant, reference)
+        row = await self._once(
+            "scope", tenant, reference, lambda: scopes.find(self._engine, tenant, reference)
+        )
         if row is None:
             raise QueueError(Code.SCAIQUEUE_SCOPE_NOT_FOUND)
         entry = ScopeEntry(row)
@@ -84,7 +122,9 @@ class Directory:
         held = self._queues.get((scope.id, reference))
         if held is not None and held[0] > time.monotonic():
             return held[1]
-        row = await queues.find(self._engine, scope.id, reference)
+        row = await self._once(
+            "queue", scope.id, reference, lambda: queues.find(self._engine, scope.id, reference)
+        )
         if row is None:
             raise QueueError(Code.SCAIQUEUE_QUEUE_NOT_FOUND)
         entry = QueueEntry(row, scope)
@@ -94,12 +134,14 @@ class Directory:
 
     def forget(self, scope_id: str) -> None:
         """Drop what is kept of the scope: it or a queue of it has changed."""
+        self._looking.clear()
         for held in [key for key, (_, entry) in self._scopes.items() if entry.id == scope_id]:
             del self._scopes[held]
         for name in [key for key in self._queues if key[0] == scope_id]:
             del self._queues[name]
 
     def clear(self) -> None:
+        self._looking.clear()
         self._scopes.clear()
         self._queues.clear()
 

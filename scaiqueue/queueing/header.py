@@ -10,6 +10,7 @@ from msgspec import Meta
 JSON_TYPE = "application/json"
 TIERS = ("background", "low", "normal", "high", "critical")
 DEFAULT_TIER, DEFAULT_SCORE = "normal", 500
+DEFAULT_RANK = TIERS.index(DEFAULT_TIER) * 1000 + DEFAULT_SCORE
 
 
 class Priority(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,3 +87,8 @@ def is_json_type(content_type: str) -> bool:
     """`application/json` and the `+json` types, with or without parameters."""
     essence = content_type.partition(";")[0].strip().lower()
     return essence == JSON_TYPE or essence.endswith("+json")
+
+
+def is_json_header(header: Header) -> bool:
+    """The body is said to be JSON."""
+    return header.content_type is None or is_json_type(header.content_type)

@@ -37,6 +37,10 @@ def secret_hash(secret: str) -> str:
     return sha256(secret.encode()).hexdigest()
 
 
+def _fingerprint(authorization: str) -> bytes:
+    return sha256(authorization.encode()).digest()
+
+
 @dataclass(slots=True)
 class _Held:
     row: KeyRow
@@ -61,8 +65,23 @@ class KeyRing:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._held: OrderedDict[str, _Held] = OrderedDict()
+        # By the hash of the whole header: what was found good need not be taken apart again.
+        self._headers: dict[bytes, _Held] = {}
         self._loading: dict[str, asyncio.Task[KeyRow | None]] = {}
         self._used: dict[str, int] = {}
+
+    def known(self, authorization: str | None) -> Principal | None:
+        """Whom an Authorization header is known to name without asking the rows; None: `authenticate`."""
+        if authorization is None:
+            return None
+        held = self._headers.get(_fingerprint(authorization))
+        if held is None or held.looked_at + MAX_AGE_S < time.monotonic():
+            return None
+        now = now_ms()
+        if held.row.revoked_at or 0 < held.row.expires_at <= now:
+            return None
+        self._used[held.row.id] = now
+        return held.principal
 
     async def authenticate(self, authorization: str | None) -> Principal:
         """Of an Authorization header. Raises AUTH_TOKEN_MISSING or AUTH_TOKEN_INVALID."""
@@ -79,6 +98,9 @@ class KeyRing:
         if held is None or held.row.revoked_at or 0 < held.row.expires_at <= now:
             raise QueueError(Code.AUTH_TOKEN_INVALID)
         self._used[held.row.id] = now
+        if len(self._headers) >= MAX_ENTRIES:
+            self._headers.clear()
+        self._headers[_fingerprint(authorization)] = held
         return held.principal
 
     async def _look(self, key_hash: str) -> _Held | None:
@@ -96,7 +118,8 @@ class KeyRing:
                 return held
             raise QueueError(Code.SCAIQUEUE_UNAVAILABLE, retry_after=1) from error
         if row is None:
-            self._held.pop(key_hash, None)
+            if (gone := self._held.pop(key_hash, None)) is not None:
+                self._forget_headers(gone.row.id)
             return None
         held = self._held[key_hash] = _Held(row, _principal(row), began)
         self._held.move_to_end(key_hash)
@@ -108,9 +131,15 @@ class KeyRing:
         """Drop a key that has changed."""
         for key_hash in [name for name, held in self._held.items() if held.row.id == key_id]:
             del self._held[key_hash]
+        self._forget_headers(key_id)
+
+    def _forget_headers(self, key_id: str) -> None:
+        for header in [name for name, held in self._headers.items() if held.row.id == key_id]:
+            del self._headers[header]
 
     def clear(self) -> None:
         self._held.clear()
+        self._headers.clear()
 
     async def write_last_uses(self) -> None:
         """What was used since the last call; a failure is logged and tried again with the next."""

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw
 
 from scaiqueue import moments
-from scaiqueue.queueing.header import JSON_TYPE, Header, Priority, is_json_type, read_header
-from scaiqueue.queueing.publish import Draft, Published
-from scaiqueue.records import Origin, Outcome, Record, State, decode_outcome, decode_record, split_envelope
+from scaiqueue.queueing.header import JSON_TYPE, Header, Priority, is_json_header
+from scaiqueue.records import Origin, Outcome, Record, State
 
 NO_OUTCOME = Outcome(b"", "")
 NULL = Raw(b"null")
@@ -83,8 +80,7 @@ class ClaimedMessage(Message, kw_only=True):
     lease_expires_at: str
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a message is, for the ids in its model."""
 
     tenant: str
@@ -105,7 +101,7 @@ def is_json(body: bytes) -> bool:
 
 def spliced_body(header: Header, body: bytes) -> tuple[str, Raw]:
     """Encoding and JSON text of a body: itself, or base64 where it isn't JSON whatever it claims."""
-    if (header.content_type is None or is_json_type(header.content_type)) and is_json(body):
+    if is_json_header(header) and is_json(body):
         return "json", Raw(body)
     return "base64", Raw(b'"' + b64encode(body) + b'"')
 
@@ -174,41 +170,3 @@ def fields_of(
         "completed_at": moments.text(record.updated_at) if state == State.completed else None,
         "origin": origin_view(record.dead_letter_origin),
     }
-
-
-def published_message(place: Place, draft: Draft, published: Published, *, by_rank: bool) -> Message:
-    """From what was just sent: nothing is read back. `by_rank`: the queue orders by priority."""
-    at, state = published.created_at, State[published.state]
-    record = Record(
-        queue=draft.queue.slug,
-        state=state,
-        attempts=0,
-        seq=0,
-        rank=draft.rank,
-        deadline=int(draft.deadline or 0),
-        expires_at=0,
-        size=draft.size,
-        token="",
-        holder="",
-        verb="",
-        touched_epoch=0,
-        touched_n=0,
-        max_retries=-1,
-        created_at=at,
-        flags=0,
-        due_at=at + int(draft.delay_ms or 0) if state is State.scheduled else 0,
-        updated_at=at,
-    )
-    rank = draft.rank if by_rank and state is State.pending else None
-    return Message(**fields_of(place, published.id, record, draft.written, draft.body, NO_OUTCOME, rank))
-
-
-def claimed_message(places: Mapping[str, Place], claimed: Sequence[Any]) -> ClaimedMessage:
-    """From a claim's reply: id, token, record, envelope, outcome. `places` by queue."""
-    message_id, token, packed, envelope, outcome = claimed
-    header, body = split_envelope(envelope)
-    record = decode_record(packed)
-    fields = fields_of(
-        places[record.queue], message_id.decode(), record, read_header(header), body, decode_outcome(outcome)
-    )
-    return ClaimedMessage(**fields, claim_token=token.decode(), lease_expires_at=moments.text(record.due_at))

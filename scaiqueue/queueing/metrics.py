@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from prometheus_client import Counter, Gauge, Histogram
 
 MAX_SCOPES = 1000
 OTHER = "(other)"
 
 _seen: set[str] = set()
+# The counter of a tenant's scope and verb; only of scopes with a label value of their own.
+_bound: dict[tuple[str, str, str], Counter] = {}
 
 messages_total = Counter(
     "scaiqueue_messages_total", "Messages that a verb was applied to", ["tenant", "scope", "verb"]
@@ -24,10 +28,23 @@ call_items = Histogram(
 
 def count(tenant: str, scope: str, verb: str, messages: int) -> None:
     """`messages` went through `verb`; the scope is named by its slug."""
-    if messages:
-        if scope not in _seen:
-            if len(_seen) >= MAX_SCOPES:
-                scope = OTHER
-            else:
-                _seen.add(scope)
-        messages_total.labels(tenant, scope, verb).inc(messages)
+    if not messages:
+        return
+    counter = _bound.get((tenant, scope, verb))
+    if counter is None:
+        if scope in _seen or len(_seen) < MAX_SCOPES:
+            _seen.add(scope)
+            counter = _bound[tenant, scope, verb] = messages_total.labels(tenant, scope, verb)
+        else:
+            counter = messages_total.labels(tenant, OTHER, verb)
+    counter.inc(messages)
+
+
+@cache
+def _call_items(verb: str) -> Histogram:
+    return call_items.labels(verb)
+
+
+def count_call(verb: str, items: int) -> None:
+    """One script call carried so many items."""
+    _call_items(verb).observe(items)

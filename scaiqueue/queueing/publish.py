@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from uuid_utils import uuid7
@@ -16,44 +16,28 @@ from scaiqueue.queueing import metrics, refusals
 from scaiqueue.queueing.batching import Batchers
 from scaiqueue.queueing.configure import Repairer
 from scaiqueue.queueing.directory import ScopeEntry
-from scaiqueue.queueing.header import Header
 from scaiqueue.records import Version, join_envelope
 from scaiqueue.scripts import binding
 from scaiqueue.scripts.binding import PublishItem, PublishOptions
 from scaiqueue.scripts.runner import ScriptRunner
 
-# The script's own default: tier normal, score 500.
-DEFAULT_RANK = 2500
-_encode = msgspec.json.Encoder().encode
+_encode_options = msgspec.json.Encoder().encode
 
 
-@dataclass(slots=True)
-class Draft:
-    """A message to be published. `header` is `written`, encoded; `key` the Redis key of its idempotency key,
-    "" for none."""
+class Draft(msgspec.Struct):
+    """A message to be published. `key` is the Redis key of its idempotency key, "" for none; `options`
+    what most messages don't have."""
 
     queue: QueueKeys
     actor: str
     header: bytes
-    written: Header
     body: bytes
-    rank: int
-    delay_ms: int = 0
-    ttl_ms: int | None = None
-    deadline: int | None = None
-    max_retries: int | None = None
-    key: str = ""
-    digest: str = ""
-    key_ms: int = 0
     committed: bool = True
-
-    @property
-    def size(self) -> int:
-        return len(self.header) + len(self.body)
+    key: str = ""
+    options: PublishOptions | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(msgspec.Struct):
     """`replay`: the message was there already, from the same idempotency key; then only `id` is known."""
 
     id: str
@@ -62,11 +46,14 @@ class Published:
     replay: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    id: str
+# What became of a draft: its id, and the script's words.
+_Sent = tuple[str, list[Any]]
+
+
+class _Call(NamedTuple):
+    """Of the call that carried drafts: its journal entry, and its time."""
+
     entry: Version | None
-    reply: list[Any]
     at: int
 
 
@@ -80,7 +67,7 @@ class Publisher:
         self._watermarks = watermarks
         self._repairer = repairer
         self._commit_timeout_s = commit_timeout_s
-        self.batchers: Batchers[Draft, _Answer] = Batchers()
+        self.batchers: Batchers[Draft, _Call, _Sent] = Batchers()
 
     async def publish(self, scope: ScopeEntry, drafts: Sequence[Draft]) -> list[Published | QueueError]:
         """One result per draft, in order.
@@ -88,91 +75,108 @@ class Publisher:
         Raises QueueError where nothing is known of any: SCAIQUEUE_UNAVAILABLE also when the commit was
         not seen in time; then the messages may exist.
         """
-        answers = await self._submit(scope, drafts)
-        unknown = [i for i, answer in enumerate(answers) if answer.reply[0] == "NOT_FOUND"]
-        if unknown and await self._repairer.repair(scope, {drafts[i].queue.slug for i in unknown}):
-            again = await self._submit(scope, [drafts[i] for i in unknown])
-            for i, answer in zip(unknown, again, strict=True):
-                answers[i] = answer
-        results = [_result(answer) for answer in answers]
-        fresh = sum(isinstance(result, Published) and not result.replay for result in results)
+        call, sent = await self._submit(scope, drafts)
+        results: list[Published | QueueError] = []
+        fresh, at = 0, call.at
+        for message_id, words in sent:
+            if words[0] == "OK":
+                fresh += 1
+                results.append(Published(message_id, _states.get(words[1]) or words[1].decode(), at))
+            else:
+                results.append(_refused(words))
+        entries = [call.entry]
+        if fresh < len(results):
+            fresh += await self._repaired(scope, drafts, sent, results, entries)
         metrics.count(scope.row.tenant_id, scope.row.slug, "publish", fresh)
-        await self._committed(scope, drafts, answers, results)
+        for draft in drafts:
+            if draft.committed:
+                await self._committed(scope, drafts, entries, results)
+                break
         return results
 
-    async def _submit(self, scope: ScopeEntry, drafts: Sequence[Draft]) -> list[_Answer]:
-        batcher = self.batchers.of(scope.id, lambda batch: self._call(scope, batch))
-        return await batcher.submit(
+    async def _repaired(
+        self,
+        scope: ScopeEntry,
+        drafts: Sequence[Draft],
+        sent: Sequence[_Sent],
+        results: list[Published | QueueError],
+        entries: list[Version | None],
+    ) -> int:
+        """How many more are published once their queues are known again to the index."""
+        unknown = [place for place, (_, words) in enumerate(sent) if words[0] == "NOT_FOUND"]
+        if not unknown or not await self._repairer.repair(scope, {drafts[i].queue.slug for i in unknown}):
+            return 0
+        call, again = await self._submit(scope, [drafts[i] for i in unknown])
+        entries.append(call.entry)
+        for place, (message_id, words) in zip(unknown, again, strict=True):
+            ok = words[0] == "OK"
+            results[place] = Published(message_id, words[1].decode(), call.at) if ok else _refused(words)
+        return sum(words[0] == "OK" for _, words in again)
+
+    def _submit(
+        self, scope: ScopeEntry, drafts: Sequence[Draft]
+    ) -> asyncio.Future[tuple[_Call, Sequence[_Sent]]]:
+        return self.batchers.of(scope.id, lambda batch: self._call(scope, batch)).submit(
             drafts,
-            weight=sum(draft.size for draft in drafts),
-            queues=frozenset(draft.queue.slug for draft in drafts),
+            weight=sum([len(draft.header) + len(draft.body) for draft in drafts]),
+            queues=frozenset({draft.queue.slug for draft in drafts}),
         )
 
-    async def _call(self, scope: ScopeEntry, drafts: list[Draft]) -> list[_Answer]:
-        metrics.call_items.labels("publish").observe(len(drafts))
-        queues = list({draft.queue.slug: draft.queue for draft in drafts}.values())
-        places = {queue.slug: place for place, queue in enumerate(queues, 1)}
-        keys = list(dict.fromkeys(draft.key for draft in drafts if draft.key))
-        key_places = {key: place for place, key in enumerate(keys, 1)}
+    async def _call(self, scope: ScopeEntry, drafts: list[Draft]) -> tuple[_Call, list[_Sent]]:
+        metrics.count_call("publish", len(drafts))
+        queues: dict[str, QueueKeys] = {}
+        places: dict[str, int] = {}
+        keys: dict[str, int] = {}
         actor = drafts[0].actor
-        items = [
-            PublishItem(
-                str(uuid7()),
-                join_envelope(draft.header, draft.body),
-                _options(draft, places[draft.queue.slug], key_places.get(draft.key), actor),
+        ids, items = [], []
+        for draft in drafts:
+            place = places.get(draft.queue.slug)
+            if place is None:
+                place = places[draft.queue.slug] = len(places) + 1
+                queues[draft.queue.slug] = draft.queue
+            options = draft.options
+            if options is None and (place > 1 or draft.actor != actor or draft.key):
+                options = PublishOptions()
+            if options is not None:
+                options.queue = place if place > 1 else None
+                options.actor = draft.actor if draft.actor != actor else None
+                options.idem = keys.setdefault(draft.key, len(keys) + 1) if draft.key else None
+            message_id = str(uuid7())
+            ids.append(message_id)
+            items.append(
+                PublishItem(
+                    message_id,
+                    join_envelope(draft.header, draft.body),
+                    "" if options is None else _encode_options(options),
+                )
             )
-            for draft in drafts
-        ]
-        reply = await binding.publish(self._runner, scope.keys, queues, keys, actor, 1, items)
-        return [
-            _Answer(str(item.id), reply.entry, answer, reply.at)
-            for item, answer in zip(items, reply.items, strict=True)
-        ]
+        reply = await binding.publish(self._runner, scope.keys, [*queues.values()], [*keys], actor, 1, items)
+        return _Call(reply.entry, reply.at), list(zip(ids, reply.items, strict=True))
 
     async def _committed(
         self,
         scope: ScopeEntry,
         drafts: Sequence[Draft],
-        answers: Sequence[_Answer],
+        entries: Sequence[Version | None],
         results: Sequence[Published | QueueError],
     ) -> None:
-        entries: set[Version] = set()
-        replayed = False
-        for draft, answer, result in zip(drafts, answers, results, strict=True):
-            if draft.committed and isinstance(result, Published):
-                if result.replay:
-                    replayed = True
-                elif answer.entry is not None:
-                    entries.add(answer.entry)
+        waiting = [
+            result.replay
+            for draft, result in zip(drafts, results, strict=True)
+            if draft.committed and isinstance(result, Published)
+        ]
         shard, timeout = scope.keys.shard.number, self._commit_timeout_s
-        seen = [await self._watermarks.wait(shard, entry, timeout) for entry in sorted(entries)]
-        if replayed:
+        seen = []
+        if not all(waiting):
+            seen = [await self._watermarks.wait(shard, entry, timeout) for entry in entries if entry]
+        if any(waiting):
             seen.append(await self._watermarks.wait_journal_end(shard, timeout))
         if not all(seen):
             raise refusals.unavailable("The rows' commit was not seen in time.")
 
 
-def _options(draft: Draft, queue: int, key: int | None, actor: str) -> bytes | str:
-    """What the item says besides id and envelope; nothing where all is as it mostly is."""
-    options = PublishOptions(
-        queue=None if queue == 1 else queue,
-        rank=None if draft.rank == DEFAULT_RANK else draft.rank,
-        delay_ms=draft.delay_ms or None,
-        ttl_ms=draft.ttl_ms,
-        deadline=draft.deadline,
-        max_retries=draft.max_retries,
-        actor=None if draft.actor == actor else draft.actor,
-    )
-    if key is not None:
-        options.idem, options.digest, options.idem_ms = key, draft.digest, draft.key_ms
-    encoded = _encode(options)
-    return "" if encoded == b"{}" else encoded
+_states = {b"pending": "pending", b"scheduled": "scheduled"}
 
 
-def _result(answer: _Answer) -> Published | QueueError:
-    reply = answer.reply
-    if reply[0] == "OK":
-        return Published(answer.id, reply[1].decode(), answer.at)
-    if reply[0] == "DUPLICATE":
-        return Published(reply[1].decode(), replay=True)
-    return refusals.of_reply(reply)
+def _refused(words: list[Any]) -> Published | QueueError:
+    return Published(words[1].decode(), replay=True) if words[0] == "DUPLICATE" else refusals.of_reply(words)

@@ -35,12 +35,8 @@ class RowFacts:
 RowLookup = Callable[[str, str], Awaitable[RowFacts | None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """A reply that is no refusal: its words after OK."""
-
-    words: tuple[Any, ...]
-    entry: Version | None
+Settled = list[Any]
+"""A reply that is no refusal: OK, and what the script says."""
 
 
 class Verb(Generic[Item]):
@@ -51,29 +47,34 @@ class Verb(Generic[Item]):
         self._script = script
         self._name = name
         self._look_up = look_up
-        self.batchers: Batchers[Item, Settled | list[Any]] = Batchers()
+        self.batchers: Batchers[Item, Version | None, list[Any]] = Batchers()
 
-    async def settle(self, scope: ScopeEntry, items: Sequence[Item]) -> list[Settled | QueueError]:
+    async def settle(
+        self, scope: ScopeEntry, items: Sequence[Item]
+    ) -> tuple[Version | None, list[Settled | QueueError]]:
+        """The journal entry, and one result per item, in order."""
         batcher = self.batchers.of(scope.id, lambda batch: self._call(scope, batch))
-        answers = await batcher.submit(items, weight=sum(_size(item) for item in items))
-        settled = sum(isinstance(answer, Settled) for answer in answers)
+        entry, answers = await batcher.submit(items, weight=sum([_size(item) for item in items]))
+        settled = sum([answer[0] == "OK" for answer in answers])
         metrics.count(scope.row.tenant_id, scope.row.slug, self._name, settled)
-        return [
-            answer if isinstance(answer, Settled) else await self._refused(scope, item, answer)
+        if settled == len(items):
+            return entry, [*answers]
+        return entry, [
+            answer if answer[0] == "OK" else await self._refused(scope, item, answer)
             for item, answer in zip(items, answers, strict=True)
         ]
 
-    async def one(self, scope: ScopeEntry, item: Item) -> Settled:
+    async def one(self, scope: ScopeEntry, item: Item) -> tuple[Version | None, Settled]:
         """Raises the item's error."""
-        (result,) = await self.settle(scope, [item])
+        entry, (result,) = await self.settle(scope, [item])
         if isinstance(result, QueueError):
             raise result
-        return result
+        return entry, result
 
-    async def _call(self, scope: ScopeEntry, items: list[Item]) -> list[Settled | list[Any]]:
-        metrics.call_items.labels(self._name).observe(len(items))
+    async def _call(self, scope: ScopeEntry, items: list[Item]) -> tuple[Version | None, list[list[Any]]]:
+        metrics.count_call(self._name, len(items))
         reply = await self._script(self._runner, scope.keys, items)
-        return [Settled(tuple(item[1:]), reply.entry) if item[0] == "OK" else item for item in reply.items]
+        return reply.entry, reply.items
 
     async def _refused(self, scope: ScopeEntry, item: Item, reply: list[Any]) -> Settled | QueueError:
         """The index keeps a message only until its end is committed: then the row answers."""
@@ -87,12 +88,14 @@ class Verb(Generic[Item]):
             if token != row.token:
                 return QueueError(Code.SCAIQUEUE_CLAIM_LOST)
             if row.verb == self._name:
-                return Settled((row.state.encode(), 0, row.queue.encode()), None)
+                return ["OK", row.state.encode(), 0, row.queue.encode()]
         return refusals.invalid_state(row.state)
 
 
 def _size(item: tuple[Any, ...]) -> int:
-    return sum(len(part) for part in item if isinstance(part, bytes))
+    """Of a response, which stands last; nothing else is large."""
+    last = item[-1]
+    return len(last) if isinstance(last, bytes) else 0
 
 
 class Settlement:
@@ -111,9 +114,9 @@ class Settlement:
 
     async def cancel(self, scope: ScopeEntry, item: CancelItem) -> Settled:
         """Answers when the rows hold it."""
-        settled = await self.cancelling.one(scope, item)
-        if settled.entry is not None:
-            seen = await self._watermarks.wait(scope.keys.shard.number, settled.entry, self._commit_timeout_s)
+        entry, settled = await self.cancelling.one(scope, item)
+        if entry is not None:
+            seen = await self._watermarks.wait(scope.keys.shard.number, entry, self._commit_timeout_s)
             if not seen:
                 raise refusals.unavailable("The rows' commit was not seen in time.")
         return settled

@@ -16,6 +16,8 @@ Arg = str | int | float | bytes
 Call = tuple[str, Sequence[str], Sequence[Arg]]
 # Asked before a missing script is loaded again: true where the server did not restart meanwhile.
 Permission = Callable[[], Awaitable[bool]]
+# A command's words, to its reply.
+Execute = Callable[..., Awaitable[Any]]
 
 # A call is healed again where another flush came between loading and calling.
 MOST_HEALS = 5
@@ -26,10 +28,16 @@ async def _always() -> bool:
 
 
 class ScriptRunner:
-    """Calls scripts on one client, of a server or a cluster. `may_reload` decides about healing NOSCRIPT."""
+    """Calls scripts on one client, of a server or a cluster. `may_reload` decides about healing NOSCRIPT.
 
-    def __init__(self, redis: Redis, may_reload: Permission = _always) -> None:
+    `execute` carries single calls instead of the client.
+    """
+
+    def __init__(
+        self, redis: Redis, may_reload: Permission = _always, execute: Execute | None = None
+    ) -> None:
         self.redis = redis
+        self._execute = execute or redis.execute_command
         self.may_reload = may_reload
         self._sha1 = {name: script.sha1 for name, script in load_bundle().items()}
 
@@ -62,7 +70,7 @@ class ScriptRunner:
         return answers
 
     async def _evalsha(self, name: str, keys: Sequence[str], args: Sequence[Arg]) -> list[Any]:
-        return cast(list[Any], await self.redis.evalsha(self._sha1[name], len(keys), *keys, *args))
+        return cast(list[Any], await self._execute("EVALSHA", self._sha1[name], len(keys), *keys, *args))
 
     async def _pipeline(self, calls: Sequence[Call]) -> list[Any]:
         async with self.redis.pipeline(transaction=False) as pipe:

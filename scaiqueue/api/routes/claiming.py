@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import msgspec
-from litestar import Response
 
+from scaiqueue.api.answers import Rendered
 from scaiqueue.api.claims import Claim, ClaimMany
 from scaiqueue.api.endpoint import Call, Registry
 from scaiqueue.api.validation import invalid
 from scaiqueue.errors import Code, Detail
 from scaiqueue.queueing.claim import ClaimRequest
 from scaiqueue.queueing.directory import QueueEntry, ScopeEntry
-from scaiqueue.queueing.message import ClaimedMessage, claimed_message
+from scaiqueue.queueing.message import ClaimedMessage
+from scaiqueue.queueing.splicing import claimed_json
 from scaiqueue.scripts.binding import ReleaseItem
 
 claiming = Registry("Messages")
@@ -40,8 +40,9 @@ async def queues_named(call: Call, scope: ScopeEntry, names: list[str]) -> tuple
 
 async def take(
     call: Call, scope: ScopeEntry, queues: tuple[QueueEntry, ...], asked: Claim, strategy: str
-) -> list[ClaimedMessage]:
-    """Claim for this request; what was leased for a caller who is gone returns at once."""
+) -> bytes:
+    """The list that a claim for this request answers; what was leased for a caller who is gone returns at
+    once."""
     settings = call.services.settings
     if asked.wait_s > settings.max_wait_s:
         raise invalid(Detail("wait_s", f"At most {settings.max_wait_s}"))
@@ -64,12 +65,11 @@ async def take(
         try:
             taken = await call.services.claimer.claim(scope, request, gone)
             if gone.done() and taken and not request.key:
-                items = [ReleaseItem(message[0], message[1], holder) for message in taken]
+                items = [ReleaseItem(id, lease.token, holder) for lease in taken for id in lease.ids]
                 await call.services.settlement.release.settle(scope, items)
         finally:
             gone.cancel()
-    places = {queue.slug: await call.services.reader.place(scope, queue.slug) for queue in queues}
-    return [claimed_message(places, message) for message in taken]
+    return claimed_json({queue.slug: queue.place for queue in queues}, taken)
 
 
 def _claim_key(scope: ScopeEntry, queues: tuple[QueueEntry, ...], holder: str, claim_id: str | None) -> str:
@@ -94,7 +94,7 @@ async def _disconnected(call: Call) -> None:
     many=True,
     errors=_CLAIM_ERRORS,
 )
-async def claim(call: Call) -> Response[Any]:
+async def claim(call: Call) -> Rendered:
     """Answers a list, empty when there is none. Each message is leased: complete, fail, release or extend
     it with its `claim_token` before `lease_expires_at`, or it goes back."""
     queue = await call.queue()
@@ -111,7 +111,7 @@ async def claim(call: Call) -> Response[Any]:
     many=True,
     errors=(*_CLAIM_ERRORS, Code.SCAIQUEUE_QUEUE_NOT_FOUND),
 )
-async def claim_many(call: Call) -> Response[Any]:
+async def claim_many(call: Call) -> Rendered:
     """Queues that are paused or archived are passed over, unless all of them are."""
     scope = await call.scope()
     asked = await call.body(_claim_many)

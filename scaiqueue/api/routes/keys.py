@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Response
 from msgspec import Meta
 from uuid_utils import uuid7
 
 from scaiqueue import moments
+from scaiqueue.api.answers import Rendered
 from scaiqueue.api.endpoint import Call, Registry
 from scaiqueue.api.paging import Page, after, cursor_for, cut
 from scaiqueue.api.permissions import ALL_PERMISSIONS
@@ -126,7 +126,7 @@ async def _found(call: Call) -> KeyRow:
 
 
 @keys("POST /api-keys", "Create an API key", body=CreateKey, answer=NewKey, status=201)
-async def create_key(call: Call) -> Response[Any]:
+async def create_key(call: Call) -> Rendered:
     """It can be given only permissions that the calling key has."""
     _refuse_limited(call)
     asked = await call.body(_create)
@@ -157,7 +157,7 @@ async def create_key(call: Call) -> Response[Any]:
 
 
 @keys("GET /api-keys", "List API keys in the order of their creation", answer=Key, many=True, query=Page)
-async def list_keys(call: Call) -> Response[Any]:
+async def list_keys(call: Call) -> Rendered:
     _refuse_limited(call)
     page = call.query(Page)
     found = await rows.page(call.services.engine, call.principal.tenant, after(page.cursor), page.limit + 1)
@@ -166,7 +166,7 @@ async def list_keys(call: Call) -> Response[Any]:
 
 
 @keys("GET /api-keys/{key}", "Get an API key", answer=Key)
-async def get_key(call: Call) -> Response[Any]:
+async def get_key(call: Call) -> Rendered:
     return call.one(Key(**_fields(await _found(call))))
 
 
@@ -179,7 +179,7 @@ async def get_key(call: Call) -> Response[Any]:
     status=201,
     errors=(Code.SCAIQUEUE_INVALID_STATE,),
 )
-async def rotate_key(call: Call) -> Response[Any]:
+async def rotate_key(call: Call) -> Rendered:
     """The new key has the same name, permissions and limits."""
     row = await _found(call)
     asked = await call.body(_rotate, optional=True)
@@ -202,7 +202,7 @@ async def rotate_key(call: Call) -> Response[Any]:
 
 
 @keys("POST /api-keys/{key}/revoke", "Revoke an API key, at once in every process", answer=Key)
-async def revoke_key(call: Call) -> Response[Any]:
+async def revoke_key(call: Call) -> Rendered:
     row = await _found(call)
     await rows.revoke(call.services.engine, row.id)
     await call.services.changed("key", row.id)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
-from litestar import Response
 from msgspec import Raw
 
+from scaiqueue.api.answers import Rendered
 from scaiqueue.api.drafts import Publish, make_draft
 from scaiqueue.api.endpoint import Call, Parameter, Registry
 from scaiqueue.api.failures import ErrorBody, error_body
 from scaiqueue.api.validation import decode, decode_items, invalid
 from scaiqueue.errors import Code, Detail, QueueError
 from scaiqueue.queueing.directory import QueueEntry
-from scaiqueue.queueing.message import Message, Place, published_message
+from scaiqueue.queueing.message import Message
 from scaiqueue.queueing.publish import Draft, Published
+from scaiqueue.queueing.splicing import published_json
 
 publishing = Registry("Messages")
 
@@ -75,7 +75,7 @@ def _header_key(call: Call) -> str | None:
     errors=_PUBLISH_ERRORS,
     other_statuses={200: "Replayed: the message that an earlier publish with the same key made."},
 )
-async def publish(call: Call) -> Response[Any]:
+async def publish(call: Call) -> Rendered:
     """Answers when the message is as durable as asked for: `committed` (in the rows) or `indexed`.
 
     With an idempotency key a repeated publish answers 200, `Idempotent-Replay: true` and the first
@@ -92,9 +92,8 @@ async def publish(call: Call) -> Response[Any]:
         return call.one(message, 200, **{"Idempotent-Replay": "true"})
     if queue.settings.overflow_policy == "dead_letter":
         return call.one(await call.services.reader.get(queue.scope, result.id), 201)
-    place = Place(queue.row.tenant_id, queue.scope.id, queue.id)
     by_rank = queue.settings.ordering == "priority"
-    return call.one(published_message(place, draft, result, by_rank=by_rank), 201)
+    return call.one(published_json(queue.place, draft, result, by_rank=by_rank), 201)
 
 
 @publishing(
@@ -107,7 +106,7 @@ async def publish(call: Call) -> Response[Any]:
     errors=_PUBLISH_ERRORS,
     media_types=("application/json", "application/x-ndjson"),
 )
-async def publish_batch(call: Call) -> Response[Any]:
+async def publish_batch(call: Call) -> Rendered:
     """Takes `{"messages": […]}`, or one message a line as `application/x-ndjson`.
 
     Answers one item per message in the order given, each with its own result or error.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
-from litestar import Response
 from msgspec import UNSET, Meta, UnsetType
 
 from scaiqueue import moments
+from scaiqueue.api.answers import Rendered
 from scaiqueue.api.endpoint import Call, Registry
 from scaiqueue.api.paging import Page, after, cursor_for, cut
 from scaiqueue.api.words import Description, Name, ShortText, Slug
@@ -152,7 +152,7 @@ async def views(call: Call, scope: ScopeEntry, found: Sequence[QueueRow]) -> lis
     return [view(row, scope, read, call) for row, read in zip(found, depths, strict=True)]
 
 
-async def _show(call: Call, scope: ScopeEntry, row: QueueRow, status: int = 200) -> Response[Any]:
+async def _show(call: Call, scope: ScopeEntry, row: QueueRow, status: int = 200) -> Rendered:
     (shown,) = await views(call, scope, [row])
     return call.one(shown, status)
 
@@ -169,7 +169,7 @@ _change = msgspec.json.Decoder(ChangeQueue)
     status=201,
     errors=(Code.SLUG_CONFLICT,),
 )
-async def create_queue(call: Call) -> Response[Any]:
+async def create_queue(call: Call) -> Rendered:
     scope = await call.scope()
     body = await call.body(_create)
     asked = msgspec.structs.asdict(body)
@@ -194,7 +194,7 @@ async def create_queue(call: Call) -> Response[Any]:
     many=True,
     query=Page,
 )
-async def list_queues(call: Call) -> Response[Any]:
+async def list_queues(call: Call) -> Rendered:
     scope = await call.scope()
     page = call.query(Page)
     found = await rows.page(
@@ -205,7 +205,7 @@ async def list_queues(call: Call) -> Response[Any]:
 
 
 @queues("GET /scopes/{scope}/queues/{queue}", "Get a queue with its depths", answer=Queue)
-async def get_queue(call: Call) -> Response[Any]:
+async def get_queue(call: Call) -> Rendered:
     scope, row = await call.fresh_queue()
     return await _show(call, scope, row)
 
@@ -217,7 +217,7 @@ async def get_queue(call: Call) -> Response[Any]:
     answer=Queue,
     errors=(Code.SCAIQUEUE_SYSTEM_QUEUE_READONLY,),
 )
-async def change_queue(call: Call) -> Response[Any]:
+async def change_queue(call: Call) -> Rendered:
     scope, row = await call.fresh_queue()
     body = await call.body(_change)
     asked = msgspec.structs.asdict(body)
@@ -231,7 +231,7 @@ async def change_queue(call: Call) -> Response[Any]:
     return await _show(call, scope, changed)
 
 
-async def _turn(call: Call, verb: str) -> Response[Any]:
+async def _turn(call: Call, verb: str) -> Rendered:
     scope, row = await call.fresh_queue()
     changed = await call.services.administration.turn_queue(scope.row, row, verb)
     return await _show(call, scope, changed)
@@ -246,7 +246,7 @@ _TURN_ERRORS = (Code.SCAIQUEUE_INVALID_STATE, Code.SCAIQUEUE_SYSTEM_QUEUE_READON
     answer=Queue,
     errors=_TURN_ERRORS,
 )
-async def pause_queue(call: Call) -> Response[Any]:
+async def pause_queue(call: Call) -> Rendered:
     return await _turn(call, "pause")
 
 
@@ -256,12 +256,12 @@ async def pause_queue(call: Call) -> Response[Any]:
     answer=Queue,
     errors=_TURN_ERRORS,
 )
-async def resume_queue(call: Call) -> Response[Any]:
+async def resume_queue(call: Call) -> Rendered:
     return await _turn(call, "resume")
 
 
 @queues("POST /scopes/{scope}/queues/{queue}/drain", "Drain: claims only", answer=Queue, errors=_TURN_ERRORS)
-async def drain_queue(call: Call) -> Response[Any]:
+async def drain_queue(call: Call) -> Rendered:
     return await _turn(call, "drain")
 
 
@@ -271,7 +271,7 @@ async def drain_queue(call: Call) -> Response[Any]:
     answer=Queue,
     errors=_TURN_ERRORS,
 )
-async def archive_queue(call: Call) -> Response[Any]:
+async def archive_queue(call: Call) -> Rendered:
     return await _turn(call, "archive")
 
 
@@ -281,5 +281,5 @@ async def archive_queue(call: Call) -> Response[Any]:
     answer=Queue,
     errors=_TURN_ERRORS,
 )
-async def unarchive_queue(call: Call) -> Response[Any]:
+async def unarchive_queue(call: Call) -> Rendered:
     return await _turn(call, "unarchive")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import Response
 from msgspec import Meta
 
 from scaiqueue import moments
+from scaiqueue.api.answers import Rendered
 from scaiqueue.api.endpoint import Call, Parameter, Registry
 from scaiqueue.api.paging import Page, after, cursor_for
 from scaiqueue.api.validation import invalid
@@ -106,7 +106,7 @@ async def _queue_slug(call: Call, scope: ScopeEntry, name: str | None) -> str | 
 
 
 @reads("GET /scopes/{scope}/messages/{message}", "Get a message", answer=Message)
-async def get_message(call: Call) -> Response[Any]:
+async def get_message(call: Call) -> Rendered:
     """In whatever state, archived ones too."""
     scope = await call.scope()
     return call.one(await call.services.reader.get(scope, await call.message_id(scope)))
@@ -120,7 +120,7 @@ async def get_message(call: Call) -> Response[Any]:
     query=Filters,
     parameters=(Parameter("label.<name>", "Only messages with this label.", free_names=True),),
 )
-async def list_messages(call: Call) -> Response[Any]:
+async def list_messages(call: Call) -> Rendered:
     """Sees what was done before the call; if the rows are too far behind, `meta.stale` is true. A page
     ends early when its bodies reach 8 MiB."""
     scope = await call.scope()
@@ -156,7 +156,7 @@ def _shown(step: history.Transition) -> dict[str, Any]:
 
 
 @reads("GET /scopes/{scope}/messages/{message}/history", "Every transition of a message", answer=History)
-async def message_history(call: Call) -> Response[Any]:
+async def message_history(call: Call) -> Rendered:
     scope = await call.scope()
     message_id = await call.message_id(scope)
     await _stale(call, scope)
@@ -171,7 +171,7 @@ async def message_history(call: Call) -> Response[Any]:
     answer=TracedTransition,
     many=True,
 )
-async def trace(call: Call) -> Response[Any]:
+async def trace(call: Call) -> Rendered:
     """In order, across queues, of the 500 oldest messages that carry it."""
     scope = await call.scope()
     allowed = await call.allowed_slugs(scope)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Response
 from msgspec import Meta
 
 from scaiqueue import moments
+from scaiqueue.api.answers import Rendered
 from scaiqueue.api.drafts import Labels
 from scaiqueue.api.endpoint import Call, Registry
 from scaiqueue.api.paging import Page, after, cursor_for, cut
@@ -99,7 +99,7 @@ def _bound(moment: Any) -> int | None:
     status=202,
     errors=(Code.SCAIQUEUE_QUEUE_NOT_FOUND, Code.SCAIQUEUE_SYSTEM_QUEUE_READONLY),
 )
-async def redrive(call: Call) -> Response[Any]:
+async def redrive(call: Call) -> Rendered:
     """A job with progress; a small one has ended when the answer comes. Attempts start again at 0."""
     scope = await call.scope()
     asked = await call.body(_redrive, optional=True)
@@ -144,7 +144,7 @@ async def redrive(call: Call) -> Response[Any]:
     many=True,
     query=Page,
 )
-async def list_jobs(call: Call) -> Response[Any]:
+async def list_jobs(call: Call) -> Rendered:
     scope = await call.scope()
     page = call.query(Page)
     found = await rows.page(call.services.engine, scope.id, after(page.cursor), page.limit + 1)
@@ -153,12 +153,12 @@ async def list_jobs(call: Call) -> Response[Any]:
 
 
 @redriving("GET /scopes/{scope}/jobs/{job}", "Get a job with its progress", answer=Job)
-async def get_job(call: Call) -> Response[Any]:
+async def get_job(call: Call) -> Rendered:
     return call.one(view(await _found(call, await call.scope())))
 
 
 @redriving("POST /scopes/{scope}/jobs/{job}/cancel", "Cancel a job; what it has done stays", answer=Job)
-async def cancel_job(call: Call) -> Response[Any]:
+async def cancel_job(call: Call) -> Rendered:
     scope = await call.scope()
     await rows.request_cancel(call.services.engine, (await _found(call, scope)).id)
     return call.one(view(await _found(call, scope)))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
-from litestar import Response
 from msgspec import Meta
 
+from scaiqueue.api.answers import Rendered
 from scaiqueue.api.endpoint import Call, Registry
 from scaiqueue.errors import Code
 from scaiqueue.queueing.administration import refuse_system_queue
@@ -40,7 +40,7 @@ class Purged(msgspec.Struct):
     answer=Purged,
     errors=(Code.SCAIQUEUE_SYSTEM_QUEUE_READONLY,),
 )
-async def purge_queue(call: Call) -> Response[Any]:
+async def purge_queue(call: Call) -> Rendered:
     """Claimed messages stay."""
     queue = await call.queue()
     refuse_system_queue(queue.slug, except_dead_letter=True)
@@ -55,7 +55,7 @@ async def purge_queue(call: Call) -> Response[Any]:
     query=Deletion,
     errors=(Code.SCAIQUEUE_NOT_EMPTY, Code.SCAIQUEUE_SYSTEM_QUEUE_READONLY),
 )
-async def delete_queue(call: Call) -> Response[Any]:
+async def delete_queue(call: Call) -> Rendered:
     """Refused while messages are live in it, unless forced."""
     scope, row = await call.fresh_queue()
     asked = call.query(Deletion)
@@ -70,7 +70,7 @@ async def delete_queue(call: Call) -> Response[Any]:
     query=Deletion,
     errors=(Code.SCAIQUEUE_NOT_EMPTY,),
 )
-async def delete_scope(call: Call) -> Response[Any]:
+async def delete_scope(call: Call) -> Rendered:
     """Refused while messages are scheduled, pending or claimed in any queue of it, unless forced."""
     row = await call.fresh_scope()
     call.principal.require_no_queue_limit()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
-from litestar import Response
 from msgspec import UNSET, UnsetType
 
 from scaiqueue import moments
+from scaiqueue.api.answers import Rendered
 from scaiqueue.api.endpoint import Call, Registry
 from scaiqueue.api.paging import Page, after, cursor_for, cut
 from scaiqueue.api.words import Description, Name, Slug
@@ -79,7 +77,7 @@ _change = msgspec.json.Decoder(ChangeScope)
     status=201,
     errors=(Code.SLUG_CONFLICT,),
 )
-async def create_scope(call: Call) -> Response[Any]:
+async def create_scope(call: Call) -> Rendered:
     asked = await call.body(_create)
     row = await call.services.administration.create_scope(
         call.principal,
@@ -92,7 +90,7 @@ async def create_scope(call: Call) -> Response[Any]:
 
 
 @scopes("GET /scopes", "List scopes in the order of their creation", answer=Scope, many=True, query=Page)
-async def list_scopes(call: Call) -> Response[Any]:
+async def list_scopes(call: Call) -> Rendered:
     page = call.query(Page)
     found = await rows.page(
         call.services.engine, call.principal.tenant, after(page.cursor), page.limit + 1, call.principal.scopes
@@ -102,7 +100,7 @@ async def list_scopes(call: Call) -> Response[Any]:
 
 
 @scopes("GET /scopes/{scope}", "Get a scope", answer=Scope)
-async def get_scope(call: Call) -> Response[Any]:
+async def get_scope(call: Call) -> Rendered:
     return call.one(view(await call.fresh_scope(), call))
 
 
@@ -112,7 +110,7 @@ async def get_scope(call: Call) -> Response[Any]:
     body=ChangeScope,
     answer=Scope,
 )
-async def change_scope(call: Call) -> Response[Any]:
+async def change_scope(call: Call) -> Rendered:
     row = await call.fresh_scope()
     asked = await call.body(_change)
     changes = {
@@ -124,7 +122,7 @@ async def change_scope(call: Call) -> Response[Any]:
     return call.one(view(changed, call))
 
 
-async def _turn(call: Call, verb: str) -> Response[Any]:
+async def _turn(call: Call, verb: str) -> Rendered:
     row = await call.fresh_scope()
     changed = await call.services.administration.turn_scope(row, verb)
     return call.one(view(changed, call))
@@ -136,7 +134,7 @@ async def _turn(call: Call, verb: str) -> Response[Any]:
     answer=Scope,
     errors=(Code.SCAIQUEUE_INVALID_STATE,),
 )
-async def pause_scope(call: Call) -> Response[Any]:
+async def pause_scope(call: Call) -> Rendered:
     return await _turn(call, "pause")
 
 
@@ -146,7 +144,7 @@ async def pause_scope(call: Call) -> Response[Any]:
     answer=Scope,
     errors=(Code.SCAIQUEUE_INVALID_STATE,),
 )
-async def resume_scope(call: Call) -> Response[Any]:
+async def resume_scope(call: Call) -> Rendered:
     return await _turn(call, "resume")
 
 
@@ -156,7 +154,7 @@ async def resume_scope(call: Call) -> Response[Any]:
     answer=Scope,
     errors=(Code.SCAIQUEUE_INVALID_STATE,),
 )
-async def archive_scope(call: Call) -> Response[Any]:
+async def archive_scope(call: Call) -> Rendered:
     return await _turn(call, "archive")
 
 
@@ -166,5 +164,5 @@ async def archive_scope(call: Call) -> Response[Any]:
     answer=Scope,
     errors=(Code.SCAIQUEUE_INVALID_STATE,),
 )
-async def unarchive_scope(call: Call) -> Response[Any]:
+async def unarchive_scope(call: Call) -> Rendered:
     return await _turn(call, "unarchive")

@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from litestar import Response
 from msgspec import Raw
 
-from scaiqueue.api.answers import ListMeta, json_response
+from scaiqueue.api.answers import ListMeta, Rendered, encode
 from scaiqueue.api.endpoint import Call, Registry
 from scaiqueue.api.failures import ErrorBody, error_body
 from scaiqueue.api.routes.claiming import queues_named, take
@@ -43,7 +42,6 @@ from scaiqueue.api.settlements import (
 from scaiqueue.api.validation import decode, decode_items, invalid
 from scaiqueue.errors import Code, Detail, QueueError
 from scaiqueue.queueing.directory import QueueEntry, ScopeEntry
-from scaiqueue.queueing.message import ClaimedMessage
 from scaiqueue.queueing.settle import Settled, Verb
 from scaiqueue.records import State
 from scaiqueue.scripts.binding import CancelItem
@@ -63,11 +61,11 @@ async def _one(
     make: Make[Asked, Item],
     verb: Verb[Item],
     show: Show = moved,
-) -> Response[Any]:
+) -> Rendered:
     scope = await call.scope()
     message_id = await call.message_id(scope)
     asked = await call.body(decoder, optional=True)
-    settled = await verb.one(scope, make(message_id, asked, call))
+    _, settled = await verb.one(scope, make(message_id, asked, call))
     return call.one(show(message_id, settled))
 
 
@@ -90,14 +88,15 @@ async def _many(
     for item_or_raw in given:
         try:
             asked: Any = decode(decoder, bytes(item_or_raw)) if isinstance(item_or_raw, Raw) else item_or_raw
-            await call.require_message(scope, asked.id)
+            if call.principal.queues is not None:
+                await call.require_message(scope, asked.id)
             items.append(make(asked.id, asked, call))
             places.append(len(results))
             results.append(SettledItem(id=asked.id))
         except QueueError as error:
             results.append(SettledItem(error=error_body(error)))
     if items:
-        settled = await verb.settle(scope, items)
+        _, settled = await verb.settle(scope, items)
         for place, item, result in zip(places, items, settled, strict=True):
             if isinstance(result, QueueError):
                 results[place] = SettledItem(id=item[0], error=error_body(result))
@@ -129,16 +128,16 @@ async def _then_claim(
     results: list[SettledItem],
     asked: NextClaim | None,
     queues: tuple[QueueEntry, ...],
-) -> Response[Any]:
+) -> Rendered:
     if asked is None:
         return call.many(results)
-    claimed: list[ClaimedMessage] = []
+    claimed = b"[]"
     refused: ErrorBody | None = None
     try:
         claimed = await take(call, scope, queues, asked, asked.strategy)
     except QueueError as error:
         refused = error_body(error)
-    return json_response(SettledAndClaimed(results, ListMeta(call.request_id), claimed, refused))
+    return Rendered(encode(SettledAndClaimed(results, ListMeta(call.request_id), Raw(claimed), refused)))
 
 
 _items_and_claim = msgspec.json.Decoder(RawItems)
@@ -160,7 +159,7 @@ _HOLDER_ERRORS = (Code.SCAIQUEUE_CLAIM_LOST, Code.SCAIQUEUE_INVALID_STATE)
     answer=SettledItem,
     many=True,
 )
-async def complete_batch(call: Call) -> Response[Any]:
+async def complete_batch(call: Call) -> Rendered:
     scope = await call.scope()
     asked = decode_items(_complete_batch, _items_and_claim, await call.request.body())
     queues = await _next_queues(call, scope, asked.claim)
@@ -177,7 +176,7 @@ async def complete_batch(call: Call) -> Response[Any]:
     answer=SettledItem,
     many=True,
 )
-async def fail_batch(call: Call) -> Response[Any]:
+async def fail_batch(call: Call) -> Rendered:
     scope = await call.scope()
     asked = decode_items(_fail_batch, _items_and_claim, await call.request.body())
     queues = await _next_queues(call, scope, asked.claim)
@@ -194,7 +193,7 @@ async def fail_batch(call: Call) -> Response[Any]:
     answer=SettledItem,
     many=True,
 )
-async def release_batch(call: Call) -> Response[Any]:
+async def release_batch(call: Call) -> Rendered:
     scope = await call.scope()
     asked = decode_items(_release_batch, _items_only, await call.request.body())
     verb = call.services.settlement.release
@@ -209,7 +208,7 @@ async def release_batch(call: Call) -> Response[Any]:
     answer=SettledItem,
     many=True,
 )
-async def extend_batch(call: Call) -> Response[Any]:
+async def extend_batch(call: Call) -> Rendered:
     scope = await call.scope()
     asked = decode_items(_extend_batch, _items_only, await call.request.body())
     verb = call.services.settlement.extend
@@ -225,7 +224,7 @@ async def extend_batch(call: Call) -> Response[Any]:
     answer=SettledItem,
     errors=(*_HOLDER_ERRORS, Code.SCAIQUEUE_MESSAGE_TOO_LARGE),
 )
-async def complete(call: Call) -> Response[Any]:
+async def complete(call: Call) -> Rendered:
     """Repeating it with the token that it succeeded with answers the same again."""
     return await _one(call, _complete, complete_item, call.services.settlement.complete)
 
@@ -239,7 +238,7 @@ async def complete(call: Call) -> Response[Any]:
     answer=SettledItem,
     errors=_HOLDER_ERRORS,
 )
-async def fail(call: Call) -> Response[Any]:
+async def fail(call: Call) -> Rendered:
     return await _one(call, _fail, fail_item, call.services.settlement.fail)
 
 
@@ -252,7 +251,7 @@ async def fail(call: Call) -> Response[Any]:
     answer=SettledItem,
     errors=_HOLDER_ERRORS,
 )
-async def release(call: Call) -> Response[Any]:
+async def release(call: Call) -> Rendered:
     return await _one(call, _release, release_item, call.services.settlement.release)
 
 
@@ -265,7 +264,7 @@ async def release(call: Call) -> Response[Any]:
     answer=SettledItem,
     errors=_HOLDER_ERRORS,
 )
-async def extend(call: Call) -> Response[Any]:
+async def extend(call: Call) -> Rendered:
     """The answer says whether someone asked to cancel the message."""
     return await _one(call, _extend, extend_item, call.services.settlement.extend, extended)
 
@@ -277,11 +276,11 @@ async def extend(call: Call) -> Response[Any]:
     answer=SettledItem,
     errors=(Code.SCAIQUEUE_INVALID_STATE,),
 )
-async def cancel(call: Call) -> Response[Any]:
+async def cancel(call: Call) -> Rendered:
     """A waiting message is gone; the holder of a claimed one hears of it at its next extend."""
     scope = await call.scope()
     message_id = await call.message_id(scope)
     settled = await call.services.settlement.cancel(scope, CancelItem(message_id, call.principal.key_id))
-    requested = as_text(settled.words[0]) == "cancel_requested"
+    requested = as_text(settled[1]) == "cancel_requested"
     state = State.claimed if requested else State.cancelled
     return call.one(SettledItem(id=message_id, state=state.name, cancel_requested=requested))

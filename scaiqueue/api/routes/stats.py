@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
-from litestar import Response
 from msgspec import Meta
 
 from scaiqueue import moments
+from scaiqueue.api.answers import Rendered
 from scaiqueue.api.endpoint import Call, Registry
 from scaiqueue.queueing.depths import read_depths
 from scaiqueue.rows import rates
@@ -33,7 +33,7 @@ class Stats(msgspec.Struct, kw_only=True):
 
 
 @stats("GET /scopes/{scope}/queues/{queue}/stats", "Get a queue's depths, age and rates", answer=Stats)
-async def queue_stats(call: Call) -> Response[Any]:
+async def queue_stats(call: Call) -> Rendered:
     scope, row = await call.fresh_queue()
     keys = scope.keys.queue(row.slug)
     (depths,) = await read_depths(call.services.redis, [(keys, row.parsed.ordering)])

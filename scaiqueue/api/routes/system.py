@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from litestar import Response
 
 from scaiqueue import moments
+from scaiqueue.api.answers import Rendered
 from scaiqueue.api.endpoint import Call, Registry
 from scaiqueue.errors import Code, QueueError
 from scaiqueue.rows.system_agents import list_agents
@@ -58,7 +58,7 @@ class Script(msgspec.Struct, kw_only=True):
 
 
 @system("GET /system-agents", "List the system agents with their last runs", answer=SystemAgent, many=True)
-async def list_system_agents(call: Call) -> Response[Any]:
+async def list_system_agents(call: Call) -> Rendered:
     found = await list_agents(call.services.engine)
     return call.many(
         [
@@ -84,7 +84,7 @@ async def list_system_agents(call: Call) -> Response[Any]:
     status=202,
     errors=(Code.SCAIQUEUE_AGENT_NOT_FOUND,),
 )
-async def run_system_agent(call: Call) -> Response[Any]:
+async def run_system_agent(call: Call) -> Rendered:
     """A worker takes the run up; without a worker it waits for one."""
     name = call.path("agent")
     try:
@@ -112,7 +112,7 @@ def _arguments(arguments: Sequence[Argument]) -> list[ScriptArgument]:
 
 
 @system("GET /scripts", "List the scripts for direct callers", answer=Script, many=True)
-async def list_scripts(call: Call) -> Response[Any]:
+async def list_scripts(call: Call) -> Rendered:
     """SHA-1, keys and arguments of each, in the order of ARGV: arguments, then the items, one by one."""
     return call.many(
         [
