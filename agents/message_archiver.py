@@ -5,12 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncEngine
-
-from scaiqueue.rows.engine import reading
-from scaiqueue.rows.retention import TERMINAL, move_to_archive
-from scaiqueue.rows.tables import messages
+from scaiqueue.rows.retention import move_to_archive, old_in_lane, terminal_lanes
 
 from . import metrics
 from .agent import AgentContext, Budget, Result
@@ -27,33 +22,13 @@ async def archive_messages(context: AgentContext, budget: Budget) -> Result:
     """
     before = int(time.time() * 1000) - context.settings.archive_after_s * 1000
     archived = 0
-    for state in TERMINAL:
-        while ids := await _oldest(context.engine, state, before):
+    for lane in await terminal_lanes(context.engine):
+        async for ids in old_in_lane(context.engine, lane, before, BATCH_ROWS, BATCH_BYTES):
             if budget.spent:
                 return {"archived": archived, "more": True}
             started = time.monotonic()
-            moved = await move_to_archive(context.engine, ids, [state], before)
+            moved = await move_to_archive(context.engine, ids, [lane.state], before)
             archived += moved
             metrics.ARCHIVED.inc(moved)
             await asyncio.sleep(time.monotonic() - started)
     return {"archived": archived}
-
-
-async def _oldest(engine: AsyncEngine, state: int, before: int) -> list[str]:
-    """Ids of the next batch: the longest terminal first, cut where the bodies exceed the byte bound."""
-    query = (
-        select(messages.c.id, func.length(messages.c.body) + func.length(messages.c.response))
-        .where(messages.c.state == state, messages.c.updated_at < before)
-        .order_by(messages.c.updated_at)
-        .limit(BATCH_ROWS)
-    )
-    async with reading(engine) as connection:
-        rows = (await connection.execute(query)).all()
-    ids: list[str] = []
-    size = 0
-    for message_id, message_size in rows:
-        size += message_size
-        if ids and size > BATCH_BYTES:
-            break
-        ids.append(message_id)
-    return ids

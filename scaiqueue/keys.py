@@ -11,6 +11,7 @@ from zlib import crc32
 SCRIPTS_KEY = "sq:scripts"
 PERSISTERS_KEY = "sq:persisters"
 RECOVERY_KEY = "sq:recovery"
+RECOVERY_PROGRESS_KEY = "sq:recovery:progress"
 SLUG_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 DEAD_LETTER = "_dead_letter"
 SYSTEM_QUEUES = (DEAD_LETTER, "_events", "_audit", "_integrity", "_corrections")

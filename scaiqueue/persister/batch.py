@@ -9,59 +9,25 @@ import structlog
 
 from scaiqueue.keys import ScopeKeys
 from scaiqueue.persister.journal import ID_LENGTH, Entry
-from scaiqueue.queueing.header import read_header
-from scaiqueue.records import Record, Version
-from scaiqueue.rows.bulk import Change, EventRow, IdempotencyRow, NewMessage
+from scaiqueue.persister.message_rows import History
+from scaiqueue.records import Version
+from scaiqueue.rows.bulk import ChangedMessage, EventRow, IdempotencyRow, NewMessage
 from scaiqueue.rows.rates import MINUTE_MS, Spot
 
 log = structlog.get_logger("scaiqueue.persister")
 _encode = msgspec.json.Encoder().encode
 
 
-class _Source(msgspec.Struct):
-    id: str = ""
-
-
-class Header(msgspec.Struct):
-    """What rows index of a message's header."""
-
-    type: str = ""
-    correlation_id: str | None = None
-    source: _Source | None = None
-    idempotency_key: str | None = None
-
-
-_decode_header = msgspec.json.Decoder(Header).decode
-
-
-def decode_header(raw: bytes) -> Header:
-    """A part that is not of the form expected counts as absent, as it does for readers.
-
-    Raises ValueError where it is no JSON.
-    """
-    try:
-        return _decode_header(raw)
-    except msgspec.ValidationError:
-        found = read_header(raw)
-        source = _Source(found.source.id) if found.source else None
-        return Header(found.type, found.correlation_id, source, found.idempotency_key)
-
-
-class Touched(msgspec.Struct, gc=False):
-    """One message's transitions in a batch, and its stored parts once they are read."""
-
-    new: bool = False
-    history: list[bytes] = []
-    raw: bytes | None = None
-    record: Record | None = None
-    envelope: bytes = b""
-    overlay: bytes = b""
-    outcome: bytes = b""
-
-
 class ScopeBatch(msgspec.Struct):
+    """The messages of one scope in a batch, and their stored parts once they are read: `records` in the
+    order of `messages`, the others by id where there is one."""
+
     keys: ScopeKeys
-    messages: dict[str, Touched] = {}
+    messages: dict[str, History] = {}
+    records: list[bytes | None] = []
+    envelopes: dict[str, bytes | None] = {}
+    overlays: dict[str, bytes | None] = {}
+    outcomes: dict[str, bytes | None] = {}
 
 
 class Refused(msgspec.Struct):
@@ -76,14 +42,14 @@ class Refused(msgspec.Struct):
 
 
 class Rows(msgspec.Struct):
-    """Everything one transaction writes, and what may be forgotten after it."""
+    """Everything one transaction writes, and what may be forgotten after it: ids with their versions."""
 
     inserts: list[NewMessage] = []
-    updates: list[Change] = []
+    updates: list[ChangedMessage] = []
     idempotency: list[IdempotencyRow] = []
     events: list[EventRow] = []
     refused: list[Refused] = []
-    forget: dict[ScopeKeys, list[tuple[str, Version]]] = {}
+    forget: dict[ScopeKeys, list[tuple[str, str]]] = {}
 
 
 class Batch(msgspec.Struct):
@@ -101,6 +67,11 @@ class Batch(msgspec.Struct):
     @property
     def messages(self) -> int:
         return sum(len(scope.messages) for scope in self.scopes.values())
+
+    @property
+    def events(self) -> int:
+        """How many transitions; an entry without any counts as one."""
+        return sum(max(entry.size, 1) for entry in self.entries)
 
 
 def gather(shard: int, entries: list[Entry], published: int) -> Batch:
@@ -134,19 +105,33 @@ def rate_counts(batch: Batch) -> Counter[Spot]:
     return counts
 
 
-def _add(messages: dict[str, Touched], entry: Entry) -> None:
-    (epoch, n), at, place = entry.version, entry.at, 0
-    of_publish = entry.op == "publish"
-    for group in entry.groups:
+def _add(messages: dict[str, History], entry: Entry) -> None:
+    (epoch, n), at = entry.version, entry.at
+    for place, group in enumerate(entry.groups):
         event, queue, attempts, actor, detail, _ = group
-        fresh = event == "published" or (of_publish and event == "dead_lettered")
-        for message_id in group.ids:
-            touched = messages.get(message_id)
-            if touched is None:
-                touched = messages[message_id] = Touched()
-            touched.new = touched.new or fresh
-            touched.history.append(_encode((event, queue, attempts, actor, detail, epoch, n, place, at)))
-            place += 1
+        new = event == "published" or (entry.op == "publish" and event == "dead_lettered")
+        text = _encode((event, queue, attempts, actor, detail, epoch, n, place, at)).decode() + ","
+        _append(messages, group.ids, History(text, 1, new, queue))
+
+
+def _append(messages: dict[str, History], ids: list[str], then: History) -> None:
+    """Messages with one history up to here have one afterwards too."""
+    made = dict.fromkeys(ids, then)
+    if len(made) == len(ids) and messages.keys().isdisjoint(made):
+        messages |= made
+        return
+    longer: dict[History, History] = {}
+    for message_id in ids:
+        before = messages.get(message_id)
+        if before is None:
+            messages[message_id] = then
+            continue
+        after = longer.get(before)
+        if after is None:
+            after = longer[before] = History(
+                before.text + then.text, before.count + 1, before.new or then.new, before.queue
+            )
+        messages[message_id] = after
 
 
 def _scope_of(root: str, shard: int) -> ScopeKeys | None:
@@ -161,8 +146,11 @@ def _scope_of(root: str, shard: int) -> ScopeKeys | None:
 def event_rows(batch: Batch) -> list[EventRow]:
     rows = []
     for entry in batch.entries:
-        keys = _scope_of(entry.scope_root, batch.shard)
-        if keys is None or not (entry.groups or entry.detail):
+        if not (entry.groups or entry.detail):
+            continue
+        known = batch.scopes.get(entry.scope_root)
+        keys = known.keys if known else _scope_of(entry.scope_root, batch.shard)
+        if keys is None:
             continue
         rows.append(
             EventRow(

@@ -1,138 +1,196 @@
-"""Reads what the rows of a batch need from Redis, in two round trips, and makes the rows."""
+"""Reads what the rows of a batch need from Redis, in two round trips at most, and makes the rows."""
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import Iterable
+from operator import itemgetter
 
-import msgspec
-import structlog
 from redis.asyncio import Redis
 
 from scaiqueue.keys import DEAD_LETTER, ScopeKeys
-from scaiqueue.persister.batch import Batch, Refused, Rows, ScopeBatch, Touched, event_rows
-from scaiqueue.persister.message_rows import change_of, new_message
+from scaiqueue.persister.batch import Batch, Refused, Rows, ScopeBatch, event_rows
+from scaiqueue.persister.message_rows import Header, History, change_of, heading_of, split
+from scaiqueue.persister.pipeline import pipelined
 from scaiqueue.records import Flag, Version, decode_record
-from scaiqueue.rows.bulk import IdempotencyRow
+from scaiqueue.rows.bulk import Change, ChangedMessage, Heading, IdempotencyRow, NewMessage
 
 IDS_PER_CALL = 1000
+# So few envelopes are read together with the records, whatever they weigh.
+FEW = 32
+# After so many rows the event loop has a turn.
+ROWS_PER_TURN = 250
 # Plain numbers: the operators of an enumeration cost more than the rest of the loop.
 HAS_OVERLAY, HAS_OUTCOME = int(Flag.overlay), int(Flag.outcome)
-log = structlog.get_logger("scaiqueue.persister")
+HAS_PARTS = HAS_OVERLAY | HAS_OUTCOME
+# Places in a state record.
+FLAGS, SEQ, SIZE, CREATED, VERSION = 34, slice(35, 41), slice(43, 47), slice(48, 54), slice(11, 20)
+SHORTEST = 56
 
 
 async def load_records(redis: Redis, batch: Batch) -> None:
-    """The latest state record of every message of the batch."""
-    calls = [(scope, ids) for scope in batch.scopes.values() for ids in _chunks(list(scope.messages))]
-    replies = await _pipelined(redis, [("HMGET", scope.keys.key("state"), *ids) for scope, ids in calls])
-    for (scope, ids), values in zip(calls, replies, strict=True):
-        for message_id, raw in zip(ids, values, strict=True):
-            touched = scope.messages[message_id]
-            touched.raw = raw
-            if raw is not None:
-                try:
-                    touched.record = decode_record(raw)
-                except ValueError:
-                    touched.record = None
+    """The latest state record of every message of the batch, and the envelopes of a few new ones."""
+    calls = _Calls(redis)
+    for scope in batch.scopes.values():
+        calls.add(scope, "state", list(scope.messages))
+    new = {root: _new_ids(scope) for root, scope in batch.scopes.items()}
+    few = sum(map(len, new.values())) <= FEW
+    for root, scope in batch.scopes.items() if few else ():
+        calls.add(scope, "body", new[root])
+    for scope in batch.scopes.values():
+        scope.records = []
+    for scope, part, ids, values in await calls.run():
+        if part == "state":
+            scope.records += values
+        else:
+            scope.envelopes.update(zip(ids, values, strict=True))
 
 
 def envelope_bytes(batch: Batch) -> int:
     """How much the bodies that this batch must read will weigh."""
     return sum(
-        touched.record.size
+        int.from_bytes(raw[SIZE])
         for scope in batch.scopes.values()
-        for touched in scope.messages.values()
-        if touched.new and touched.record is not None
+        for history, raw in zip(scope.messages.values(), scope.records, strict=True)
+        if history.new and raw is not None
     )
 
 
 async def load_parts(redis: Redis, batch: Batch) -> None:
     """Envelopes of new messages; overlays and outcomes of those that have one."""
-    calls: list[tuple[ScopeBatch, str, list[str]]] = []
+    calls = _Calls(redis)
     for scope in batch.scopes.values():
-        wanted: dict[str, list[str]] = {"body": [], "overlay": [], "outcome": []}
-        for message_id, touched in scope.messages.items():
-            if touched.record is None:
-                continue
-            flags = touched.record.flags
-            if touched.new:
-                wanted["body"].append(message_id)
-            if flags & HAS_OVERLAY:
-                wanted["overlay"].append(message_id)
-            if flags & HAS_OUTCOME:
-                wanted["outcome"].append(message_id)
-        calls += [(scope, part, ids) for part, all_ids in wanted.items() for ids in _chunks(all_ids)]
-    replies = await _pipelined(redis, [("HMGET", scope.keys.key(part), *ids) for scope, part, ids in calls])
-    for (scope, part, ids), values in zip(calls, replies, strict=True):
-        field = "envelope" if part == "body" else part
-        for message_id, value in zip(ids, values, strict=True):
-            setattr(scope.messages[message_id], field, value or b"")
+        if not scope.envelopes:
+            calls.add(scope, "body", _new_ids(scope))
+        flagged = [
+            (message_id, raw[FLAGS])
+            for message_id, raw in zip(scope.messages, scope.records, strict=True)
+            if raw is not None and len(raw) >= SHORTEST and raw[FLAGS] & HAS_PARTS
+        ]
+        calls.add(scope, "overlay", [name for name, flags in flagged if flags & HAS_OVERLAY])
+        calls.add(scope, "outcome", [name for name, flags in flagged if flags & HAS_OUTCOME])
+    for scope, part, ids, values in await calls.run():
+        kept = {"body": scope.envelopes, "overlay": scope.overlays, "outcome": scope.outcomes}[part]
+        kept.update(zip(ids, values, strict=True))
 
 
 async def make_rows(redis: Redis, batch: Batch) -> Rows:
     """The rows of a batch whose records and parts are loaded. Ids without a record are left out: they are
     already forgotten, or a stranger made them up."""
     rows = Rows(events=event_rows(batch))
-    keyed: list[tuple[ScopeKeys, str, str, str]] = []
-    end = batch.end
+    keyed: list[_Keyed] = []
     for scope in batch.scopes.values():
-        forget: list[tuple[str, Version]] = []
-        for message_id, touched in scope.messages.items():
-            _add(rows, keyed, scope.keys, message_id, touched)
-            record = touched.record
-            if record is not None and 5 <= record.state <= 8:
-                version = record.version
-                if version <= end:
-                    forget.append((message_id, version))
+        add = _Maker(scope, rows, keyed).add
+        known = list(zip(scope.messages.items(), scope.records, strict=True))
+        for start in range(0, len(known), ROWS_PER_TURN):
+            for (message_id, history), raw in known[start : start + ROWS_PER_TURN]:
+                if raw is not None:
+                    add(message_id, history, raw)
+            await asyncio.sleep(0)
+        forget = _committed(scope, batch.end)
         if forget:
             rows.forget[scope.keys] = forget
-    rows.inserts.sort(key=lambda row: row.change.id)
-    rows.updates.sort(key=lambda row: row.id)
+    rows.inserts.sort(key=itemgetter(0))
+    rows.updates.sort(key=itemgetter(0))
     if keyed:
         rows.idempotency = await _idempotency(redis, keyed)
     return rows
 
 
-def _add(
-    rows: Rows,
-    keyed: list[tuple[ScopeKeys, str, str, str]],
-    scope: ScopeKeys,
-    message_id: str,
-    touched: Touched,
-) -> None:
-    record = touched.record
-    try:
-        if record is None:
-            if touched.raw is not None:
-                raise ValueError("the state record can't be read")
-        elif touched.new:
-            row, header = new_message(message_id, touched, record, scope)
-            rows.inserts.append(row)
+_Keyed = tuple[ScopeKeys, str, str, str]
+
+
+class _Maker:
+    """Makes the rows of one scope; what messages have in common is made once."""
+
+    def __init__(self, scope: ScopeBatch, rows: Rows, keyed: list[_Keyed]) -> None:
+        self.scope = scope
+        self.rows = rows
+        self.keyed = keyed
+        self._changes: dict[tuple[bytes, History, bytes, bytes], Change] = {}
+        self._headings: dict[bytes, tuple[Heading, Header]] = {}
+
+    def add(self, message_id: str, history: History, raw: bytes) -> None:
+        try:
+            change = self._change(message_id, history, raw)
+            if not history.new:
+                self.rows.updates.append(ChangedMessage(message_id, change))
+                return
+            head, body = split(self.scope.envelopes.get(message_id) or b"")
+            found = self._headings.get(head)
+            if found is None:
+                found = self._headings[head] = heading_of(self.scope.keys, head)
+            heading, header = found
+            seq, created_at = int.from_bytes(raw[SEQ]), int.from_bytes(raw[CREATED])
+            self.rows.inserts.append(NewMessage(message_id, seq, created_at, body, change, heading))
             if header.idempotency_key is not None:
-                keyed.append((scope, _published_to(touched), header.idempotency_key, message_id))
-        else:
-            rows.updates.append(change_of(message_id, touched, record))
-    except (ValueError, IndexError) as error:
-        rows.refused.append(refusal(scope.scope_id, message_id, touched, error))
+                queue = self._published_to(history, raw)
+                self.keyed.append((self.scope.keys, queue, header.idempotency_key, message_id))
+        except (ValueError, IndexError) as error:
+            self.rows.refused.append(refusal(self.scope, message_id, raw, error))
+
+    def _change(self, message_id: str, history: History, raw: bytes) -> Change:
+        if len(raw) < SHORTEST:
+            raise ValueError("the state record can't be read")
+        overlay = outcome = b""
+        if raw[FLAGS] & HAS_PARTS:
+            overlay = self.scope.overlays.get(message_id) or b""
+            outcome = self.scope.outcomes.get(message_id) or b""
+        # All of the record but what is each message's own: its number, its size, when it was created.
+        common = raw[:35] + raw[41:43] + raw[47:48] + raw[54:]
+        key = (common, history, overlay, outcome)
+        change = self._changes.get(key)
+        if change is None:
+            change = self._changes[key] = change_of(decode_record(raw), history, overlay, outcome)
+        return change
+
+    @staticmethod
+    def _published_to(history: History, raw: bytes) -> str:
+        """The queue whose idempotency keys hold the message: an overflow may have sent it on at once."""
+        if history.queue == DEAD_LETTER and (origin := decode_record(raw).origin):
+            return str(origin[0])
+        return history.queue
 
 
-def _published_to(touched: Touched) -> str:
-    """The queue whose idempotency keys hold the message: an overflow may have sent it on at once."""
-    first = str(msgspec.json.decode(touched.history[0])[1])
-    if first == DEAD_LETTER and touched.record and touched.record.origin:
-        return str(touched.record.origin[0])
-    return first
+def _committed(scope: ScopeBatch, end: Version) -> list[tuple[str, str]]:
+    """Terminal messages that have no transition after `end`, with their versions."""
+    last = end.epoch.to_bytes(3) + max(end.n, 0).to_bytes(6)
+    # "" for versions after the end.
+    versions: dict[bytes, str] = {}
+    found = []
+    for message_id, raw in zip(scope.messages, scope.records, strict=True):
+        if raw is None or len(raw) < SHORTEST or not 5 <= raw[0] <= 8:
+            continue
+        packed = raw[VERSION]
+        version = versions.get(packed)
+        if version is None:
+            version = versions[packed] = str(version_of(raw)) if packed <= last else ""
+        if version:
+            found.append((message_id, version))
+    return found
 
 
-def refusal(scope_id: str, message_id: str, touched: Touched, error: Exception) -> Refused:
-    version = touched.record.version if touched.record else Version(0, 0)
-    return Refused(scope_id, message_id, version, touched.raw or b"", touched.envelope, str(error)[:2000])
+def version_of(raw: bytes) -> Version:
+    """Of a state record."""
+    return Version(int.from_bytes(raw[11:14]), int.from_bytes(raw[14:20]))
 
 
-async def _idempotency(redis: Redis, keyed: list[tuple[ScopeKeys, str, str, str]]) -> list[IdempotencyRow]:
+async def terminal_ids(redis: Redis, batch: Batch, end: Version) -> dict[ScopeKeys, list[tuple[str, str]]]:
+    """What of a batch is terminal and has nothing after `end`, with the versions."""
+    await load_records(redis, batch)
+    return {scope.keys: ids for scope in batch.scopes.values() if (ids := _committed(scope, end))}
+
+
+def refusal(scope: ScopeBatch, message_id: str, raw: bytes, error: Exception) -> Refused:
+    envelope = scope.envelopes.get(message_id) or b""
+    return Refused(scope.keys.scope_id, message_id, version_of(raw), raw, envelope, str(error)[:2000])
+
+
+async def _idempotency(redis: Redis, keyed: list[_Keyed]) -> list[IdempotencyRow]:
     """Rows of the keys that are still remembered; the value in Redis is `<message id> <digest>`."""
     keys = [scope.idempotency(queue, caller_key) for scope, queue, caller_key, _ in keyed]
     # A reply costs more than a key, and all keys of a shard lie in one slot.
-    values, *ends = await _pipelined(redis, [("MGET", *keys), *(("PEXPIRETIME", key) for key in keys)])
+    values, *ends = await pipelined(redis, [("MGET", *keys), *(("PEXPIRETIME", key) for key in keys)])
     found: dict[str, IdempotencyRow] = {}
     for key, (scope, queue, _, message_id), value, expires_at in zip(keys, keyed, values, ends, strict=True):
         owner, _, digest = (value or b"").decode(errors="replace").partition(" ")
@@ -143,14 +201,22 @@ async def _idempotency(redis: Redis, keyed: list[tuple[ScopeKeys, str, str, str]
     return sorted(found.values())
 
 
-def _chunks(ids: list[str]) -> list[list[str]]:
-    return [ids[start : start + IDS_PER_CALL] for start in range(0, len(ids), IDS_PER_CALL)]
+def _new_ids(scope: ScopeBatch) -> list[str]:
+    return [message_id for message_id, history in scope.messages.items() if history.new]
 
 
-async def _pipelined(redis: Redis, commands: list[tuple[str | int, ...]]) -> list[Any]:
-    if not commands:
-        return []
-    async with redis.pipeline(transaction=False) as pipe:
-        for command in commands:
-            pipe.execute_command(*command)
-        return await pipe.execute()
+class _Calls:
+    """HMGETs of one round trip."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+        self._calls: list[tuple[ScopeBatch, str, list[str]]] = []
+
+    def add(self, scope: ScopeBatch, part: str, ids: list[str]) -> None:
+        for start in range(0, len(ids), IDS_PER_CALL):
+            self._calls.append((scope, part, ids[start : start + IDS_PER_CALL]))
+
+    async def run(self) -> Iterable[tuple[ScopeBatch, str, list[str], list[bytes | None]]]:
+        commands = [("HMGET", scope.keys.key(part), *ids) for scope, part, ids in self._calls]
+        replies = await pipelined(self.redis, commands)
+        return [(*call, values) for call, values in zip(self._calls, replies, strict=True)]

@@ -27,7 +27,7 @@ log = structlog.get_logger("scaiqueue.persister")
 
 BLOCK_MS = 200
 BLOCK_WHEN_FULL_MS = 5
-ENTRIES_PER_READ = 1000
+ENTRIES_PER_READ = 250
 STOP_SECONDS = 8.0
 PAUSE_SECONDS = 0.2
 TROUBLE_SECONDS = 0.1
@@ -84,6 +84,7 @@ class Persister:
         await cancel_all(self._loops)
         for number in list(self._journals):
             await self._drop(number)
+        await self._writer.close()
         with contextlib.suppress(TimeoutError, RedisError, OSError):
             async with asyncio.timeout(1.0):
                 await self._leases.leave()
@@ -172,7 +173,7 @@ class Persister:
             raise Lost(f"the rows of shard {number} are at epoch {position.version.epoch}, Redis at {epoch}")
         journal = ShardJournal(Shard(number), position, self.runner, self._writer, self._committed)
         await journal.check_end()
-        await journal.forget_leftovers()
+        journal.forget_leftovers()
         self._journals[number] = journal
         run = asyncio.create_task(journal.run())
         run.add_done_callback(lambda _run: self._troubled.set())

@@ -6,18 +6,21 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from itertools import islice, starmap
 from typing import Any, TypeVar
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 from sqlalchemy.exc import DBAPIError
 
 from scaiqueue.keys import ScopeKeys, Shard
 from scaiqueue.persister import metrics
 from scaiqueue.persister.batch import Batch, Rows, gather
-from scaiqueue.persister.collect import envelope_bytes, load_parts, load_records, make_rows
+from scaiqueue.persister.collect import envelope_bytes, load_parts, load_records, make_rows, terminal_ids
 from scaiqueue.persister.journal import Entry, JournalGap, RawEntry, after, decode_any, in_order
+from scaiqueue.persister.pipeline import replies_of
+from scaiqueue.persister.tasks import together
 from scaiqueue.persister.transaction import PositionMoved, Writer
 from scaiqueue.records import Version
 from scaiqueue.rows import positions
@@ -38,7 +41,10 @@ KEEP_SECONDS = 60.0
 RETRY_SECONDS = (0.05, 5.0)
 IDS_PER_FORGET = 1000
 
+ENTRIES_PER_PAGE = 50
+
 T = TypeVar("T")
+Forgettable = dict[ScopeKeys, list[tuple[str, str]]]
 Committed = Callable[[int, Version], Awaitable[None]]
 
 
@@ -85,7 +91,11 @@ class ShardJournal:
         self._inbox: deque[Entry] = deque()
         self._inbox_events = 0
         self._arrived = asyncio.Event()
-        self._to_forget: dict[ScopeKeys, list[tuple[str, Version]]] = {}
+        self._prepared: tuple[Batch, Rows] | None = None
+        self._to_forget: Forgettable = {}
+        self._tidying = False
+        self._taken_over = position.version
+        self._leftovers: str | None = None
         self._scope: ScopeKeys | None = None
         self._trims: deque[tuple[float, Version]] = deque()
         number = str(shard.number)
@@ -127,6 +137,8 @@ class ShardJournal:
             self._show_lag()
             if self._inbox:
                 await self.commit_next()
+            elif self._tidying or self._leftovers is not None:
+                await self._retried(self._tidy)
             elif self.failure is not None:
                 raise self.failure
             else:
@@ -139,19 +151,35 @@ class ShardJournal:
         if last < self.position and self.position.n >= 0:
             raise Lost(f"shard {self.shard.number}: the journal ends at {last}, the rows at {self.position}")
 
-    async def commit_next(self) -> None:
-        """One batch of the inbox, and what follows from its commit."""
-        rows = await self.carry_next()
-        for scope, ids in rows.forget.items():
-            self._to_forget.setdefault(scope, []).extend(ids)
+    def forget_leftovers(self) -> None:
+        """After a takeover: what the last owner committed and did not come to forget is forgotten in time."""
+        self._leftovers = "-"
         self._trims.append((time.monotonic(), self.position))
-        await self._retried(self._tidy)
 
-    async def carry_next(self) -> Rows:
-        """One batch of the inbox into the rows, retried until the row store takes it."""
-        started = time.perf_counter()
-        batch, rows = await self._retried(self._next_batch)
-        await self._retried(lambda: self.writer.commit(batch, rows, self.position))
+    async def commit_next(self) -> None:
+        """One batch of the inbox into the rows; meanwhile what follows from the commit before it."""
+        if self._tidying or self._leftovers is not None:
+            await together(self.carry_next(), self._retried(self._tidy))
+        else:
+            await self.carry_next()
+        self._tidying = True
+        self._trims.append((time.monotonic(), self.position))
+
+    async def carry_next(self) -> None:
+        """One batch of the inbox into the rows, retried until the row store takes it. Meanwhile a full next
+        one is prepared."""
+        async with self.writer.slots:
+            if self._prepared is None:
+                self._prepared = await self._retried(lambda: self._prepare(0, self.published))
+            (batch, rows), self._prepared = self._prepared, None
+            started = time.perf_counter()
+            commit = self._retried(lambda: self.writer.commit(batch, rows, self.position))
+            if self._inbox_events - batch.events > BATCH_MESSAGES:
+                behind = len(batch.entries)
+                following = self._retried(lambda: self._prepare(behind, batch.published))
+                _, self._prepared = await together(commit, following)
+            else:
+                await commit
         metrics.commit_seconds.observe(time.perf_counter() - started)
         metrics.batch_messages.observe(batch.messages)
         for entry in batch.entries:
@@ -159,15 +187,16 @@ class ShardJournal:
             self._inbox.popleft()
         self.position, self.published = batch.end, batch.published
         self._scope = next((scope.keys for scope in batch.scopes.values()), self._scope)
+        for keys, ids in rows.forget.items():
+            self._to_forget.setdefault(keys, []).extend(ids)
         await self.committed(self.shard.number, self.position)
-        return rows
 
-    async def _next_batch(self) -> tuple[Batch, Rows]:
-        """The longest head of the inbox that is within the bounds of a batch."""
+    async def _prepare(self, behind: int, published: int) -> tuple[Batch, Rows]:
+        """The longest part of the inbox behind so many entries that is within the bounds of a batch."""
         entries: list[Entry] = []
         messages: set[str] = set()
         events = 0
-        for entry in self._inbox:
+        for entry in islice(self._inbox, behind, None):
             for group in entry.groups:
                 messages.update(group.ids)
             events += entry.size
@@ -175,7 +204,7 @@ class ShardJournal:
                 break
             entries.append(entry)
         while True:
-            batch = gather(self.shard.number, entries, self.published)
+            batch = gather(self.shard.number, entries, published)
             await load_records(self.redis, batch)
             if len(entries) == 1 or envelope_bytes(batch) <= BATCH_BYTES:
                 break
@@ -185,18 +214,17 @@ class ShardJournal:
 
     async def _tidy(self) -> None:
         """Forget what is terminal, say how far the rows are, and trim what was committed a minute ago."""
-        calls = []
-        for scope, ids in self._to_forget.items():
-            items = [ForgetItem(message_id, str(version)) for message_id, version in ids]
-            for start in range(0, len(items), IDS_PER_FORGET):
-                calls.append(forget_call(scope, self.published, items[start : start + IDS_PER_FORGET]))
-        if not calls and self._scope is not None:
-            calls = [forget_call(self._scope, self.published, [])]
-        for answer in await self.runner.run_many(calls) if calls else []:
-            if isinstance(answer, Exception):
-                raise answer
-            parse_reply(answer)
-        self._to_forget.clear()
+        self._tidying = False
+        forgetting, self._to_forget = self._to_forget, {}
+        try:
+            if self._leftovers is not None:
+                await self._add_leftovers(forgetting)
+            await self._forget(forgetting)
+        except BaseException:
+            self._tidying = True
+            for scope, ids in forgetting.items():
+                self._to_forget.setdefault(scope, []).extend(ids)
+            raise
         horizon = time.monotonic() - KEEP_SECONDS
         trim: Version | None = None
         while self._trims and self._trims[0][0] < horizon:
@@ -204,26 +232,37 @@ class ShardJournal:
         if trim is not None:
             await self.redis.xtrim(self.shard.journal, minid=str(trim), approximate=False)
 
-    async def forget_leftovers(self) -> None:
-        """At a takeover: forget what the last owner committed but did not come to forget."""
-        end = self.position
-        raws: Any = await self.redis.xrange(self.shard.journal, max=str(Version(end.epoch, max(end.n, 0))))
-        for start in range(0, len(raws), 100):
-            entries = [e for e in map(decode_any, raws[start : start + 100]) if e.version <= end]
-            if not entries:
-                continue
+    async def _forget(self, forgetting: Forgettable) -> None:
+        calls = []
+        for scope, ids in forgetting.items():
+            for start in range(0, len(ids), IDS_PER_FORGET):
+                items = list(starmap(ForgetItem, ids[start : start + IDS_PER_FORGET]))
+                calls.append(forget_call(scope, self.published, items))
+        if not calls and self._scope is not None:
+            calls = [forget_call(self._scope, self.published, [])]
+        answers = await replies_of(self.redis, [self.runner.command(call) for call in calls])
+        if any(isinstance(answer, NoScriptError) for answer in answers):
+            answers = await self.runner.run_many(calls)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+            parse_reply(answer)
+
+    async def _add_leftovers(self, forgetting: Forgettable) -> None:
+        """After a takeover, page by page: what the last owner committed but did not come to forget."""
+        end = self._taken_over
+        if end.n < 0:
+            self._leftovers = None
+            return
+        raws: Any = await self.redis.xrange(
+            self.shard.journal, self._leftovers or "-", str(end), count=ENTRIES_PER_PAGE
+        )
+        entries = [decode_any(raw) for raw in raws]
+        if entries:
             batch = gather(self.shard.number, entries, self.published)
-            await load_records(self.redis, batch)
-            for scope in batch.scopes.values():
-                ids = [
-                    (message_id, touched.record.version)
-                    for message_id, touched in scope.messages.items()
-                    if touched.record and 5 <= touched.record.state <= 8 and touched.record.version <= end
-                ]
-                if ids:
-                    self._to_forget.setdefault(scope.keys, []).extend(ids)
-        self._trims.append((time.monotonic(), end))
-        await self._tidy()
+            for scope, ids in (await terminal_ids(self.redis, batch, end)).items():
+                forgetting.setdefault(scope, []).extend(ids)
+        self._leftovers = "(" + str(entries[-1].version) if len(entries) == ENTRIES_PER_PAGE else None
 
     async def _retried(self, work: Callable[[], Awaitable[T]]) -> T:
         """Again and again, with a backoff, while a server is away or a transaction lost a race."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import structlog
@@ -13,30 +15,28 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalErr
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from scaiqueue.persister import metrics
-from scaiqueue.persister.batch import Batch, Refused, Rows, Touched, rate_counts
+from scaiqueue.persister.batch import Batch, Refused, Rows, ScopeBatch, rate_counts
 from scaiqueue.persister.collect import refusal
-from scaiqueue.persister.message_rows import new_message
-from scaiqueue.records import Version
+from scaiqueue.persister.message_rows import heading_of, split
+from scaiqueue.records import Version, decode_record
 from scaiqueue.rows import positions, rates
-from scaiqueue.rows.bulk import BulkWriter, Change, NewMessage, existing_ids, newest_archived
+from scaiqueue.rows.bulk import BulkWriter, ChangedMessage, NewMessage, RowSet, Written, existing_ids
 from scaiqueue.rows.bulk_mariadb import MariaDbBulk
 from scaiqueue.rows.bulk_sqlite import SqliteBulk
 from scaiqueue.rows.engine import is_sqlite
+from scaiqueue.rows.positions import Step
 from scaiqueue.rows.tables import quarantine
 
 log = structlog.get_logger("scaiqueue.persister")
 # MariaDB calls these operational, though only the row is at fault: row too large, signal, constraint.
 ROW_FAULTS = {1118, 1644, 4025}
 IN_ONE_QUERY = 500
+IN_FLIGHT = 2
 T = TypeVar("T")
 
 
 class PositionMoved(Exception):
     """Another owner has moved the shard's position: what this one read is void."""
-
-
-class _Careful(Exception):
-    """The quick way met a row that exists, is missing, or is refused: do it again row by row."""
 
 
 class Writer:
@@ -45,31 +45,57 @@ class Writer:
     def __init__(self, engine: AsyncEngine, redis: Redis) -> None:
         self.engine = engine
         self.redis = redis
+        # One commits while the other's batch is made ready; more would only make batches smaller.
+        self.slots = asyncio.Semaphore(IN_FLIGHT)
+        self._idle: list[AsyncConnection] = []
         self.bulk: BulkWriter = SqliteBulk() if is_sqlite(engine) else MariaDbBulk()
 
     async def commit(self, batch: Batch, rows: Rows, old: Version) -> None:
         """Write all of it or nothing. Raises PositionMoved, or a database error that is worth a retry."""
-        try:
-            await self._commit(batch, rows, old, careful=False)
-        except Exception as error:
-            if not (isinstance(error, _Careful) or _is_refusal(error)):
-                raise
-            await self._commit(batch, rows, old, careful=True)
+        step = Step(batch.shard, old, batch.end, batch.published, int(time.time() * 1000))
+        if rows.refused or not await self._quick(step, batch, rows):
+            await self._carefully(step, batch, rows)
 
-    async def _commit(self, batch: Batch, rows: Rows, old: Version, *, careful: bool) -> None:
-        now_ms = int(time.time() * 1000)
+    async def _quick(self, step: Step, batch: Batch, rows: Rows) -> bool:
+        """False where rows must be looked at one by one: nothing is written then."""
+        whole = RowSet(step, rows.inserts, rows.updates, rows.idempotency, rows.events, rate_counts(batch))
+        try:
+            async with self._connected() as conn, conn.begin() as transaction:
+                written = await self.bulk.write(conn, whole)
+                if written is not Written.all:
+                    await transaction.rollback()
+        except Exception as error:
+            if not _is_refusal(error):
+                raise
+            return False
+        if written is Written.moved:
+            raise PositionMoved
+        return written is Written.all
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        """A connection that is kept for the next batch: to take one from the pool and give it back costs as
+        many round trips as the batch itself. After a failure it is not kept."""
+        conn = self._idle.pop() if self._idle else await self.engine.connect()
+        try:
+            yield conn
+        except BaseException:
+            await conn.close()
+            raise
+        self._idle.append(conn)
+
+    async def close(self) -> None:
+        """Give back the connections that are kept."""
+        while self._idle:
+            await self._idle.pop().close()
+
+    async def _carefully(self, step: Step, batch: Batch, rows: Rows) -> None:
         async with self.engine.begin() as conn:
-            # First of all: its row lock makes a second owner wait, and then fail.
-            moved = await positions.advance(conn, batch.shard, old, batch.end, batch.published, now_ms)
-            if not moved:
+            if not await positions.advance(conn, *step):
                 raise PositionMoved
-            refused = list(rows.refused)
-            if careful:
-                refused += await _CarefulWrite(self, conn, batch).write(rows)
-            else:
-                await self._quick(conn, rows)
+            refused = rows.refused + await _CarefulWrite(self, conn, batch).write(rows)
             if refused:
-                await _write_quarantine(conn, refused, now_ms)
+                await _write_quarantine(conn, refused, step.at)
             await rates.add(conn, rate_counts(batch))
         for message in refused:
             metrics.quarantined.inc()
@@ -81,19 +107,6 @@ class Writer:
                 error=message.error,
             )
 
-    async def _quick(self, conn: AsyncConnection, rows: Rows) -> None:
-        if rows.inserts:
-            # Ids rise with time, so a new one is above all that is archived; else look closely.
-            if rows.inserts[0].change.id <= await newest_archived(conn):
-                raise _Careful
-            await self.bulk.insert_messages(conn, rows.inserts)
-        if rows.updates and not await self.bulk.update_all(conn, rows.updates):
-            raise _Careful
-        if rows.idempotency:
-            await self.bulk.upsert_idempotency(conn, rows.idempotency)
-        if rows.events:
-            await self.bulk.insert_events(conn, rows.events)
-
 
 class _CarefulWrite:
     """Sorts rows into inserts and updates by what the tables hold, and finds refused ones by bisection."""
@@ -101,24 +114,24 @@ class _CarefulWrite:
     def __init__(self, writer: Writer, conn: AsyncConnection, batch: Batch) -> None:
         self.writer = writer
         self.conn = conn
-        self.stored: dict[str, tuple[str, Touched]] = {
-            message_id: (scope.keys.scope_id, touched)
+        self.stored: dict[str, tuple[ScopeBatch, bytes]] = {
+            message_id: (scope, raw)
             for scope in batch.scopes.values()
-            for message_id, touched in scope.messages.items()
+            for message_id, raw in zip(scope.messages, scope.records, strict=True)
+            if raw is not None
         }
-        self.scopes = {scope.keys.scope_id: scope.keys for scope in batch.scopes.values()}
         self.refused: list[Refused] = []
 
     async def write(self, rows: Rows) -> list[Refused]:
-        changes = {row.change.id: row.change for row in rows.inserts} | {row.id: row for row in rows.updates}
-        live, archived = await self._existing(sorted(changes))
-        inserts = [r for r in rows.inserts if r.change.id not in live and r.change.id not in archived]
+        changed = [ChangedMessage(row.id, row.change) for row in rows.inserts] + rows.updates
+        live, archived = await self._existing(sorted(row.id for row in changed))
+        inserts = [r for r in rows.inserts if r.id not in live and r.id not in archived]
         missing = [r for r in rows.updates if r.id not in live and r.id not in archived]
         inserts += await self._with_bodies(missing)
-        inserts.sort(key=lambda row: row.change.id)
-        updates = [change for message_id, change in sorted(changes.items()) if message_id in live]
+        inserts.sort(key=lambda row: row.id)
+        updates = sorted((row for row in changed if row.id in live), key=lambda row: row.id)
         bulk = self.writer.bulk
-        await self._bisect(inserts, bulk.insert_messages, lambda row, e: self._refuse(row.change.id, e))
+        await self._bisect(inserts, bulk.insert_messages, lambda row, e: self._refuse(row.id, e))
         await self._bisect(updates, bulk.update_messages, lambda row, e: self._refuse(row.id, e))
         await self._bisect(rows.idempotency, bulk.upsert_idempotency, _drop)
         await self._bisect(rows.events, bulk.insert_events, _drop)
@@ -135,26 +148,26 @@ class _CarefulWrite:
             archived |= found[1]
         return live, archived
 
-    async def _with_bodies(self, changes: list[Change]) -> list[NewMessage]:
+    async def _with_bodies(self, changed: list[ChangedMessage]) -> list[NewMessage]:
         """Rows that an update did not find, whole: the envelope is read now."""
         made = []
-        for change in changes:
-            scope_id, touched = self.stored[change.id]
-            scope, record = self.scopes[scope_id], touched.record
-            if record is None:
-                continue
-            envelope: Any = await self.writer.redis.hget(scope.key("body"), change.id)
-            touched.envelope = envelope or b""
+        for message_id, change in changed:
+            scope, raw = self.stored[message_id]
+            envelope: Any = await self.writer.redis.hget(scope.keys.key("body"), message_id)
+            scope.envelopes[message_id] = envelope
+            record = decode_record(raw)
             try:
-                made.append(new_message(change.id, touched, record, scope)[0])
+                head, body = split(envelope or b"")
+                heading, _ = heading_of(scope.keys, head)
+                made.append(NewMessage(message_id, record.seq, record.created_at, body, change, heading))
             except ValueError as error:
-                self.refused.append(refusal(scope_id, change.id, touched, error))
+                self.refused.append(refusal(scope, message_id, raw, error))
         return made
 
     def _refuse(self, message_id: str, error: Exception) -> None:
-        scope_id, touched = self.stored[message_id]
+        scope, raw = self.stored[message_id]
         reason = error.orig if isinstance(error, DBAPIError) else error
-        self.refused.append(refusal(scope_id, message_id, touched, Exception(str(reason))))
+        self.refused.append(refusal(scope, message_id, raw, Exception(str(reason))))
 
     async def _bisect(
         self,

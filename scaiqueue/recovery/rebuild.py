@@ -12,8 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from scaiqueue.keys import ScopeKeys, Shard
 from scaiqueue.moments import now_ms
+from scaiqueue.persister.collect import SEQ
+from scaiqueue.persister.pipeline import replies_of
+from scaiqueue.persister.tasks import together
 from scaiqueue.queueing.configure import keys_of, queue_call, scope_call
 from scaiqueue.records import Version
+from scaiqueue.recovery.progress import Progress
 from scaiqueue.rows import queues, restorable
 from scaiqueue.rows.engine import reading
 from scaiqueue.rows.restorable import Restorable
@@ -43,21 +47,27 @@ class Rebuild:
         self.shard = shard
         self.epoch = epoch
         self.keep_lock = keep_lock
+        self._progress = Progress(shard.number)
+        self._largest_seq: dict[str, int] = {}
 
-    async def run(self, journal_end: Version, *, lost_all: bool) -> int:
-        """Restore what was touched after `journal_end`, or all that lives; answers how many messages."""
+    async def run(self, journal_end: Version, position: Version, *, lost_all: bool) -> int:
+        """Restore what was touched after `journal_end` and up to `position`, or all that lives; answers how
+        many messages."""
         found = await self._scopes()
         await self._configure(found)
-        pages = (
-            restorable.live_messages(self.engine, self.shard.number)
-            if lost_all
-            else restorable.touched_after(self.engine, self.shard.number, journal_end)
-        )
-        count = await self._restore(pages)
+        if lost_all:
+            lanes = [lane for of in found for lane in await restorable.live_lanes(self.engine, of.id)]
+            await self._progress.expect(self.runner.redis, sum(lane.messages for lane in lanes))
+            for lane in lanes:
+                await self._restore(restorable.live_messages(self.engine, lane))
+        else:
+            await self._restore(
+                restorable.touched_between(self.engine, self.shard.number, journal_end, position)
+            )
         for scope in found if self.epoch > 1 else ():
             await self._raise_counters(keys_of(scope))
             await self._remember_keys(keys_of(scope))
-        return count
+        return self._progress.restored
 
     async def _scopes(self) -> list[ScopeRow]:
         async with reading(self.engine) as conn:
@@ -74,16 +84,24 @@ class Rebuild:
                 calls = []
         await self._call(calls)
 
-    async def _restore(self, pages: AsyncIterator[list[Restorable]]) -> int:
-        count = 0
+    async def _restore(self, pages: AsyncIterator[list[Restorable]]) -> None:
+        """The next page is read while one is restored."""
+        page = await _next(pages)
+        while page is not None:
+            _, page = await together(self._restore_page(page), _next(pages))
+
+    async def _restore_page(self, page: list[Restorable]) -> None:
         scope_of = attrgetter("tenant", "scope_id")
-        async for page in pages:
-            for (tenant, scope_id), rows in groupby(sorted(page, key=scope_of), key=scope_of):
-                keys = ScopeKeys(self.shard, tenant, scope_id)
-                await self._call([self._restore_call(keys, items) for items in _bounded(rows)])
-            count += len(page)
-            await self.keep_lock()
-        return count
+        calls = []
+        for (tenant, scope_id), group in groupby(sorted(page, key=scope_of), key=scope_of):
+            rows = list(group)
+            keys = ScopeKeys(self.shard, tenant, scope_id)
+            calls += [self._restore_call(keys, items) for items in _bounded(rows)]
+            largest = max(int.from_bytes(row.record[SEQ]) for row in rows)
+            self._largest_seq[scope_id] = max(self._largest_seq.get(scope_id, 0), largest)
+        await self._call(calls)
+        await self._progress.add(self.runner.redis, len(page))
+        await self.keep_lock()
 
     def _restore_call(self, keys: ScopeKeys, items: Sequence[RestoreItem], seq_floor: int = 0) -> Call:
         return binding.restore_call(keys, seq_floor, 0, items, epoch=self.epoch)
@@ -93,7 +111,8 @@ class Rebuild:
         async with reading(self.engine) as conn:
             floor = await restorable.newest_seq(conn, keys.scope_id)
         stored = await self.runner.redis.hget(keys.key("meta"), "seq")
-        floor = max(floor, int(stored or 0)) + SEQ_MARGIN
+        restored = self._largest_seq.get(keys.scope_id, 0)
+        floor = max(floor, restored, int(stored or 0)) + SEQ_MARGIN
         await self._call([self._restore_call(keys, [], floor)])
 
     async def _remember_keys(self, keys: ScopeKeys) -> None:
@@ -106,11 +125,16 @@ class Rebuild:
             await self.keep_lock()
 
     async def _call(self, calls: Sequence[Call]) -> None:
-        answers: list[Any] = await self.runner.run_many(calls) if calls else []
+        redis = self.runner.redis
+        answers = await replies_of(redis, [self.runner.command(call) for call in calls])
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
             parse_reply(answer)
+
+
+async def _next(pages: AsyncIterator[list[Restorable]]) -> list[Restorable] | None:
+    return await anext(pages, None)
 
 
 def _bounded(rows: Any) -> list[list[RestoreItem]]:

@@ -13,9 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from scaiqueue.keys import ScopeKeys, Shard
 from scaiqueue.moments import now_ms
-from scaiqueue.persister.batch import Batch, ScopeBatch, Touched
+from scaiqueue.persister.batch import Batch, ScopeBatch
 from scaiqueue.persister.collect import load_parts, load_records, make_rows
 from scaiqueue.persister.journal import Entry, JournalGap, after
+from scaiqueue.persister.message_rows import History
 from scaiqueue.persister.shard import ShardJournal
 from scaiqueue.persister.transaction import PositionMoved, Writer
 from scaiqueue.records import Version
@@ -83,7 +84,7 @@ async def _carry_index(redis: Redis, writer: Writer, shard: Shard, at: Version, 
     async for keys in _scopes(writer.engine, shard):
         ids = [key.decode() async for key, _ in redis.hscan_iter(keys.key("state"), count=MESSAGES)]
         for start in range(0, len(ids), MESSAGES):
-            messages = {name: Touched(new=True) for name in sorted(ids[start : start + MESSAGES])}
+            messages = dict.fromkeys(sorted(ids[start : start + MESSAGES]), History(new=True))
             batch = Batch(shard.number, [place], published, {keys.root: ScopeBatch(keys, messages)})
             await load_records(redis, batch)
             await load_parts(redis, batch)

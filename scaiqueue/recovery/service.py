@@ -20,6 +20,7 @@ from scaiqueue.persister.tasks import cancel_all, happens_within
 from scaiqueue.persister.transaction import Writer
 from scaiqueue.records import Version
 from scaiqueue.recovery.fence import LOCK_SECONDS, RUN_ID, disagreeing, look, recovery_lock
+from scaiqueue.recovery.progress import finished
 from scaiqueue.recovery.rebuild import Rebuild
 from scaiqueue.recovery.remainder import carry_remainder, position_of
 from scaiqueue.rows import positions
@@ -97,10 +98,14 @@ class Recovery:
                 await self.redis.delete(*(Shard(number).epoch for number in sick))
             await self.runner.load()
             restored = 0
-            for number in sick:
-                restored += await self._recover(Shard(number), health.run_id, lock)
+            try:
+                for number in sick:
+                    restored += await self._recover(Shard(number), health.run_id, lock)
+            finally:
+                await self._writer.close()
             await self._apply_limits(self.shards)
         if sick:
+            await finished(self.redis)
             log.info("index_recovered", shards=len(sick), restored=restored)
         return sick
 
@@ -125,7 +130,7 @@ class Recovery:
             shard.limits, mapping={"published": position.published, "persisted": position.published}
         )
         rebuild = Rebuild(self.runner, self.engine, shard, epoch, keep_lock)
-        restored = await rebuild.run(end, lost_all=lost_all)
+        restored = await rebuild.run(end, position.version, lost_all=lost_all)
         if (await position_of(self.engine, shard.number)).version.epoch != epoch:
             raise RecoveryRace(f"shard {shard.number} was recovered by another process")
         async with self.redis.pipeline(transaction=True) as pipe:

@@ -1,13 +1,20 @@
-"""What the persister writes in bulk: the shapes of rows, and the statements that both databases share."""
+"""What the persister writes in bulk: the shapes of rows, and what both databases must do with them.
+
+Messages that went the same way share one Change object, and those with the same header one Heading: a writer
+makes of each what it needs once, and not once a message.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from enum import Enum
 from typing import NamedTuple, Protocol
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from scaiqueue.rows.positions import Step
+from scaiqueue.rows.rates import Spot
 from scaiqueue.rows.tables import message_archive, messages
 
 HISTORY_CAP = 500
@@ -20,11 +27,9 @@ class Change(NamedTuple):
     `history` holds the transitions to append, `history_count` their number.
     """
 
-    id: str
     queue: str
     state: int
     attempts: int
-    seq: int
     priority_rank: int
     deadline: int
     expires_at: int
@@ -45,8 +50,8 @@ class Change(NamedTuple):
     touched_n: int
 
 
-class Fixed(NamedTuple):
-    """The part that is written once, with the first insert, in column order."""
+class Heading(NamedTuple):
+    """What a row says of a message's scope and header, in column order; written with the insert only."""
 
     tenant_id: str
     scope_id: str
@@ -54,14 +59,21 @@ class Fixed(NamedTuple):
     message_type: str
     correlation_id: str
     source_id: str
-    created_at: int
     header: str
-    body: bytes
 
 
 class NewMessage(NamedTuple):
+    id: str
+    seq: int
+    created_at: int
+    body: bytes
     change: Change
-    fixed: Fixed
+    heading: Heading
+
+
+class ChangedMessage(NamedTuple):
+    id: str
+    change: Change
 
 
 class IdempotencyRow(NamedTuple):
@@ -87,35 +99,49 @@ class EventRow(NamedTuple):
     detail: str
 
 
-MESSAGE_COLUMNS = (*Change._fields, *Fixed._fields, "history_skipped")
+class RowSet(NamedTuple):
+    """What one transaction writes; messages are sorted by id."""
+
+    step: Step
+    inserts: Sequence[NewMessage]
+    updates: Sequence[ChangedMessage]
+    idempotency: Sequence[IdempotencyRow]
+    events: Sequence[EventRow]
+    counts: Mapping[Spot, int]
+
+
+class Written(Enum):
+    """`moved`: the position is no longer the one that was stepped from. `unsure`: a new message may be
+    archived already, or one that changed is missing, newer, or in another terminal state."""
+
+    all = 1
+    moved = 2
+    unsure = 3
+
+
+MESSAGE_COLUMNS = ("id", "seq", "created_at", "body", "history_skipped", *Change._fields, *Heading._fields)
 
 
 class BulkWriter(Protocol):
     """The hot statements, written per database."""
 
+    async def write(self, conn: AsyncConnection, rows: RowSet) -> Written:
+        """Everything of a batch, the quick way. Unless all is written the transaction MUST be rolled back;
+        a message that is there already raises IntegrityError."""
+
     async def insert_messages(self, conn: AsyncConnection, rows: Sequence[NewMessage]) -> None:
         """Plain inserts: an id that exists raises IntegrityError."""
 
-    async def update_messages(self, conn: AsyncConnection, rows: Sequence[Change]) -> int:
+    async def update_messages(self, conn: AsyncConnection, rows: Sequence[ChangedMessage]) -> int:
         """Bring existing rows up to date and append history; answers how many of `rows` were found.
 
         A row keeps what it has when its version is not older, and a terminal row its state: of
         those only the history grows. A row that a different state would leave terminal counts as not found.
         """
 
-    async def update_all(self, conn: AsyncConnection, rows: Sequence[Change]) -> bool:
-        """The same, cheaper, for rows with history that should all exist. False where that is not so, or a
-        row can't leave its terminal state: then the transaction MUST be rolled back."""
-
     async def upsert_idempotency(self, conn: AsyncConnection, rows: Sequence[IdempotencyRow]) -> None: ...
 
     async def insert_events(self, conn: AsyncConnection, rows: Sequence[EventRow]) -> None: ...
-
-
-async def newest_archived(conn: AsyncConnection) -> str:
-    """The largest id in the archive, "" when it is empty: an id above it can't be there."""
-    query = select(message_archive.c.id).order_by(message_archive.c.id.desc()).limit(1)
-    return (await conn.execute(query)).scalar_one_or_none() or ""
 
 
 async def existing_ids(conn: AsyncConnection, ids: Collection[str]) -> tuple[set[str], set[str]]:

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from scaiqueue.rows.bulk import HISTORY_CAP, MESSAGE_COLUMNS, Change, EventRow, IdempotencyRow, NewMessage
-from scaiqueue.rows.tables import events, idempotency, messages
+from scaiqueue.rows import positions, rates
+from scaiqueue.rows.bulk import (
+    HISTORY_CAP,
+    MESSAGE_COLUMNS,
+    Change,
+    ChangedMessage,
+    EventRow,
+    IdempotencyRow,
+    NewMessage,
+    RowSet,
+    Written,
+)
+from scaiqueue.rows.tables import events, idempotency, message_archive, messages
 
 
 def _insert(table: str, columns: Sequence[str]) -> str:
@@ -21,7 +33,7 @@ _UPSERT_IDEMPOTENCY = (
     + " ON CONFLICT (scope_id, queue, key_hash) DO UPDATE SET message_id = excluded.message_id, "
     "digest = excluded.digest, expires_at = excluded.expires_at"
 )
-_PLACE = {name: place for place, name in enumerate(Change._fields, 1)}
+_PLACE = {name: place for place, name in enumerate(("id", *Change._fields), 1)}
 _NEWER = (
     f"(?{_PLACE['touched_epoch']} > touched_epoch "
     f"OR (?{_PLACE['touched_epoch']} = touched_epoch AND ?{_PLACE['touched_n']} > touched_n))"
@@ -47,14 +59,32 @@ _UPDATE_MESSAGES = (
 class SqliteBulk:
     """See BulkWriter."""
 
+    async def write(self, conn: AsyncConnection, rows: RowSet) -> Written:
+        if not await positions.advance(conn, *rows.step):
+            return Written.moved
+        if rows.inserts:
+            # Ids rise with time, so a new one is above all that is archived.
+            archived = select(message_archive.c.id).where(message_archive.c.id >= rows.inserts[0].id)
+            if (await conn.execute(archived.limit(1))).first() is not None:
+                return Written.unsure
+            await self.insert_messages(conn, rows.inserts)
+        if rows.updates and await self.update_messages(conn, rows.updates) != len(rows.updates):
+            return Written.unsure
+        if rows.idempotency:
+            await self.upsert_idempotency(conn, rows.idempotency)
+        if rows.events:
+            await self.insert_events(conn, rows.events)
+        await rates.add(conn, rows.counts)
+        return Written.all
+
     async def insert_messages(self, conn: AsyncConnection, rows: Sequence[NewMessage]) -> None:
-        await conn.exec_driver_sql(_INSERT_MESSAGES, [(*row.change, *row.fixed, 0) for row in rows])
+        await conn.exec_driver_sql(
+            _INSERT_MESSAGES, [(*row[:4], 0, *row.change, *row.heading) for row in rows]
+        )
 
-    async def update_messages(self, conn: AsyncConnection, rows: Sequence[Change]) -> int:
-        return (await conn.exec_driver_sql(_UPDATE_MESSAGES, [tuple(row) for row in rows])).rowcount
-
-    async def update_all(self, conn: AsyncConnection, rows: Sequence[Change]) -> bool:
-        return await self.update_messages(conn, rows) == len(rows)
+    async def update_messages(self, conn: AsyncConnection, rows: Sequence[ChangedMessage]) -> int:
+        values = [(row.id, *row.change) for row in rows]
+        return (await conn.exec_driver_sql(_UPDATE_MESSAGES, values)).rowcount
 
     async def upsert_idempotency(self, conn: AsyncConnection, rows: Sequence[IdempotencyRow]) -> None:
         await conn.exec_driver_sql(_UPSERT_IDEMPOTENCY, [tuple(row) for row in rows])

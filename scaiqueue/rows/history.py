@@ -8,7 +8,7 @@ import msgspec
 
 
 class Transition(msgspec.Struct, array_like=True, frozen=True):
-    """`epoch`, `n` name the journal entry and `place` the transition in it; `at` in ms."""
+    """`epoch`, `n` name the journal entry and `place` the group of transitions in it; `at` in ms."""
 
     event: str
     queue: str

@@ -20,6 +20,16 @@ class Position(NamedTuple):
     published: int
 
 
+class Step(NamedTuple):
+    """A move of a shard's position from `old`, which must be what it is, to `new`; `at` in ms."""
+
+    shard: int
+    old: Version
+    new: Version
+    published: int
+    at: int
+
+
 async def load(conn: AsyncConnection, shards: Iterable[int]) -> dict[int, Position]:
     """Positions of `shards`; one without a row is left out."""
     query = select(table.c.shard, table.c.epoch, table.c.n, table.c.published)

@@ -6,17 +6,27 @@ from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Table, and_, func, or_, select
+from sqlalchemy import Select, Table, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from scaiqueue.records import Flag, Record, Version, encode_record, join_envelope
+from scaiqueue.records import Flag, Record, Version, encode_record
 from scaiqueue.rows.bulk import IdempotencyRow
 from scaiqueue.rows.engine import reading
-from scaiqueue.rows.tables import idempotency, message_archive, messages
+from scaiqueue.rows.tables import events, idempotency, message_archive, messages
 
-PAGE = 200
+PAGE = 1000
+EVENTS = 100
+LOOKED_AT = 5000
 NEWEST = 1000
+ID_LENGTH = 36
 LIVE_STATES = (1, 2, 3, 4, 9)
+# Each message's own, and then what many have in common.
+_OWN = ("id", "seq", "created_at", "tenant_id", "scope_id", "header", "body", "overlay", "response")
+_COMMON = (
+    "failure_reason", "queue", "state", "attempts", "priority_rank", "deadline", "expires_at", "due_at",
+    "max_retries", "flags", "token", "holder", "verb", "origin", "updated_at", "touched_epoch", "touched_n",
+)  # fmt: skip
+_decode_groups = msgspec.json.Decoder(list[tuple[str, str, int, str, str, str]]).decode
 _pack = msgspec.msgpack.Encoder().encode
 
 
@@ -32,39 +42,83 @@ class Restorable(NamedTuple):
     outcome: bytes
 
 
-def _restorable(row: Any) -> Restorable:
-    header = row.header.encode()
-    record = Record(
-        queue=row.queue,
-        state=row.state,
-        attempts=row.attempts,
-        seq=row.seq,
-        rank=row.priority_rank,
-        deadline=row.deadline,
-        expires_at=row.expires_at,
-        size=len(header) + 1 + len(row.body),
-        token=row.token,
-        holder=row.holder,
-        verb=row.verb,
-        touched_epoch=row.touched_epoch,
-        touched_n=row.touched_n,
-        max_retries=row.max_retries,
-        created_at=row.created_at,
-        flags=row.flags,
-        due_at=row.due_at,
-        updated_at=row.updated_at,
-        origin=tuple(msgspec.json.decode(row.origin)) if row.origin else (),
+class Lane(NamedTuple):
+    """Messages of one state in one queue."""
+
+    scope_id: str
+    queue: str
+    state: int
+    messages: int
+
+
+def _select(table: Table) -> Select[Any]:
+    return select(*(table.c[name] for name in _OWN + _COMMON))
+
+
+class _Template(NamedTuple):
+    """The record of all messages with the same common columns, without the four parts that differ."""
+
+    head: bytes
+    rank: bytes
+    retries: bytes
+    tail: bytes
+    live: bool
+    with_outcome: bool
+
+
+def _template(row: Any) -> _Template:
+    record = encode_record(
+        Record(
+            queue=row.queue,
+            state=row.state,
+            attempts=row.attempts,
+            seq=0,
+            rank=row.priority_rank,
+            deadline=row.deadline,
+            expires_at=row.expires_at,
+            size=0,
+            token=row.token,
+            holder=row.holder,
+            verb=row.verb,
+            touched_epoch=row.touched_epoch,
+            touched_n=row.touched_n,
+            max_retries=row.max_retries,
+            created_at=0,
+            flags=row.flags,
+            due_at=row.due_at,
+            updated_at=row.updated_at,
+            origin=tuple(msgspec.json.decode(row.origin)) if row.origin else (),
+        )
     )
     live = row.state in LIVE_STATES
-    return Restorable(
-        row.tenant_id,
-        row.scope_id,
-        row.id,
-        encode_record(record),
-        join_envelope(header, row.body) if live else b"",
-        row.overlay.encode() if live else b"",
-        _outcome(row.response, row.failure_reason) if live and row.flags & Flag.outcome else b"",
-    )
+    with_outcome = live and bool(row.flags & Flag.outcome)
+    return _Template(record[:35], record[41:43], record[47:48], record[54:], live, with_outcome)
+
+
+async def _read(engine: AsyncEngine, query: Select[Any]) -> list[Restorable]:
+    """Of a query of `_select`."""
+    async with reading(engine) as conn:
+        rows = (await conn.execute(query)).all()
+    templates: dict[Any, _Template] = {}
+    found = []
+    for row in rows:
+        message_id, seq, created_at, tenant, scope_id, header, body, overlay, response, *_ = row
+        common = row[len(_OWN) :]
+        template = templates.get(common)
+        if template is None:
+            template = templates[common] = _template(row)
+        envelope = header.encode() + b"\n" + body
+        record = (
+            template.head + seq.to_bytes(6) + template.rank + len(envelope).to_bytes(4) + template.retries
+            + created_at.to_bytes(6) + template.tail
+        )  # fmt: skip
+        outcome = _outcome(response, row.failure_reason) if template.with_outcome else b""
+        found.append(
+            Restorable(tenant, scope_id, message_id, record, envelope, overlay.encode(), outcome)
+            if template.live
+            else Restorable(tenant, scope_id, message_id, record, b"", b"", b"")
+        )
+    return found
 
 
 def _outcome(response: bytes, reason: str) -> bytes:
@@ -75,61 +129,99 @@ def _outcome(response: bytes, reason: str) -> bytes:
         return _pack((response, reason))
 
 
-async def live_messages(engine: AsyncEngine, shard: int) -> AsyncIterator[list[Restorable]]:
-    """Every message of the shard that is not terminal, in pages by (version, id)."""
-    async for page in _touched_pages(engine, messages, shard, Version(0, -1), live_only=True):
-        yield page
+async def live_lanes(engine: AsyncEngine, scope_id: str) -> list[Lane]:
+    """Where the scope has messages that are not terminal, and how many."""
+    c = messages.c
+    # Jumps from one queue and state to the next in the index, however many rows each has.
+    groups = select(c.queue, c.state).where(c.scope_id == scope_id).distinct()
+    found = []
+    async with reading(engine) as conn:
+        for queue, state in (await conn.execute(groups)).all():
+            if state in LIVE_STATES:
+                of_lane = (c.scope_id == scope_id, c.queue == queue, c.state == state)
+                count = (await conn.execute(select(func.count()).where(*of_lane))).scalar_one()
+                found.append(Lane(scope_id, queue, state, count))
+    return found
 
 
-async def touched_after(engine: AsyncEngine, shard: int, version: Version) -> AsyncIterator[list[Restorable]]:
-    """Every message of the shard that was touched after `version`, archived ones too, in pages."""
-    for table in (messages, message_archive):
-        async for page in _touched_pages(engine, table, shard, version, live_only=False):
-            yield page
-
-
-async def _touched_pages(
-    engine: AsyncEngine, table: Table, shard: int, after: Version, *, live_only: bool
-) -> AsyncIterator[list[Restorable]]:
-    columns = table.c
-    last_id = "~"  # above every id: `after` itself is left out
+async def live_messages(engine: AsyncEngine, lane: Lane) -> AsyncIterator[list[Restorable]]:
+    """Every message of a lane, in pages by id."""
+    c = messages.c
+    after = ""
     while True:
-        newer = or_(
-            columns.touched_epoch > after.epoch,
-            and_(
-                columns.touched_epoch == after.epoch,
-                or_(
-                    columns.touched_n > after.n,
-                    and_(columns.touched_n == after.n, columns.id > last_id),
-                ),
-            ),
-        )
-        query = select(table).where(columns.shard == shard, newer)
-        if live_only:
-            query = query.where(columns.state.in_(LIVE_STATES))
-        order = (columns.touched_epoch, columns.touched_n, columns.id)
+        of_lane = (c.scope_id == lane.scope_id, c.queue == lane.queue, c.state == lane.state, c.id > after)
+        page = await _read(engine, _select(messages).where(*of_lane).order_by(c.id).limit(PAGE))
+        if not page:
+            return
+        yield page
+        after = page[-1].id
+
+
+async def touched_between(
+    engine: AsyncEngine, shard: int, after: Version, end: Version
+) -> AsyncIterator[list[Restorable]]:
+    """Every message of the shard with a transition after `after`, archived ones too, in pages.
+
+    The events up to `end` name them; where one is missing, every row is looked at.
+    """
+    if end <= after:
+        return
+    pages = _ids_of_events if await _events_are_whole(engine, shard, after, end) else _ids_of_rows
+    async for ids in pages(engine, shard, after):
+        for table in (messages, message_archive):
+            if page := await _read(engine, _select(table).where(table.c.id.in_(ids))):
+                yield page
+
+
+async def _events_are_whole(engine: AsyncEngine, shard: int, after: Version, end: Version) -> bool:
+    c = events.c
+    between = (c.shard == shard, c.epoch == after.epoch, c.n > after.n, c.n <= end.n)
+    async with reading(engine) as conn:
+        count: int = (await conn.execute(select(func.count()).where(*between))).scalar_one()
+    return after.epoch == end.epoch and count == end.n - after.n
+
+
+async def _ids_of_events(engine: AsyncEngine, shard: int, after: Version) -> AsyncIterator[list[str]]:
+    c = events.c
+    n = after.n
+    while True:
+        query = select(c.n, c.transitions).where(c.shard == shard, c.epoch == after.epoch, c.n > n)
         async with reading(engine) as conn:
-            rows = (await conn.execute(query.order_by(*order).limit(PAGE))).all()
+            rows = (await conn.execute(query.order_by(c.n).limit(EVENTS))).all()
         if not rows:
             return
-        yield [_restorable(row) for row in rows]
-        last = rows[-1]
-        after, last_id = Version(last.touched_epoch, last.touched_n), last.id
+        joined = "".join(group[-1] for row in rows for group in _decode_groups(row.transitions))
+        ids = sorted({joined[at : at + ID_LENGTH] for at in range(0, len(joined), ID_LENGTH)})
+        for start in range(0, len(ids), PAGE):
+            yield ids[start : start + PAGE]
+        n = rows[-1].n
+
+
+async def _ids_of_rows(engine: AsyncEngine, shard: int, after: Version) -> AsyncIterator[list[str]]:
+    """In steps that are bounded in what they look at, not in what they find."""
+    for table in (messages, message_archive):
+        c = table.c
+        last = ""
+        while True:
+            query = select(c.id, c.shard, c.touched_epoch, c.touched_n).where(c.id > last)
+            async with reading(engine) as conn:
+                rows = (await conn.execute(query.order_by(c.id).limit(LOOKED_AT))).all()
+            if not rows:
+                break
+            last = rows[-1].id
+            yield [
+                row.id for row in rows if row.shard == shard and (row.touched_epoch, row.touched_n) > after
+            ]
 
 
 async def newest_seq(conn: AsyncConnection, scope_id: str) -> int:
-    """The largest publish number that the rows of a scope know. Of the archive only the newest count:
-    ids rise with time as the numbers do."""
-    largest = select(func.max(messages.c.seq)).where(messages.c.scope_id == scope_id)
-    newest = (
-        select(message_archive.c.seq)
-        .where(message_archive.c.scope_id == scope_id)
-        .order_by(message_archive.c.id.desc())
-        .limit(NEWEST)
-    )
-    live: int = (await conn.execute(largest)).scalar_one() or 0
-    archived: list[int] = list((await conn.execute(newest)).scalars())
-    return max([live, *archived])
+    """The largest publish number among the newest rows of a scope: ids rise with time as the numbers do.
+    What is live and older has been restored, with its number, before this is asked."""
+    largest = 0
+    for table in (messages, message_archive):
+        query = select(table.c.seq).where(table.c.scope_id == scope_id).order_by(table.c.id.desc())
+        largest = max([largest, *(await conn.execute(query.limit(NEWEST))).scalars()])
+    return largest
 
 
 async def idempotency_pages(

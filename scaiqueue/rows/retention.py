@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from itertools import takewhile
+from typing import NamedTuple
 
-from sqlalchemy import Table, and_, delete, or_, select, tuple_
+from sqlalchemy import Table, and_, delete, func, or_, select, tuple_
 from sqlalchemy.dialects.mysql import insert as mysql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -18,6 +19,61 @@ from .engine import is_sqlite, reading
 from .tables import events, idempotency, message_archive, messages
 
 TERMINAL = [int(state) for state in State if state.terminal]
+
+
+class Lane(NamedTuple):
+    """Messages of one state in one queue."""
+
+    scope_id: str
+    queue: str
+    state: int
+
+
+async def terminal_lanes(engine: AsyncEngine) -> list[Lane]:
+    """Where terminal messages stand in the message table."""
+    c = messages.c
+    # Jumps from one queue and state to the next in the index, however many rows each has.
+    query = select(c.scope_id, c.queue, c.state).distinct()
+    async with reading(engine) as connection:
+        return [Lane(*row) for row in await connection.execute(query) if row.state in TERMINAL]
+
+
+async def old_in_lane(
+    engine: AsyncEngine, lane: Lane, before: int, rows: int, size: int
+) -> AsyncIterator[list[str]]:
+    """Ids of what was last touched before `before` (ms), in batches of at most `rows`, and of about `size`
+    bytes. UUIDv7s rise with time: the first one that is made later ends the look, other ids never do."""
+    c = messages.c
+    after = ""
+    while True:
+        query = (
+            select(c.id, c.updated_at, func.length(c.body) + func.length(c.response))
+            .where(c.scope_id == lane.scope_id, c.queue == lane.queue, c.state == lane.state, c.id > after)
+            .order_by(c.id)
+            .limit(rows)
+        )
+        async with reading(engine) as connection:
+            found = (await connection.execute(query)).all()
+        ids: list[str] = []
+        batch_size = 0
+        for message_id, updated_at, message_size in found:
+            if updated_at >= before:
+                continue
+            if ids and batch_size + message_size > size:
+                yield ids
+                ids, batch_size = [], 0
+            ids.append(message_id)
+            batch_size += message_size
+        if ids:
+            yield ids
+        if len(found) < rows or _made_at(found[-1].id) >= before:
+            return
+        after = found[-1].id
+
+
+def _made_at(message_id: str) -> int:
+    """Milliseconds of a UUIDv7; 0 for another id."""
+    return int(message_id[:8] + message_id[9:13], 16) if message_id[14] == "7" else 0
 
 
 async def move_to_archive(

@@ -129,7 +129,6 @@ def _message_indexes(name: str) -> list[Index]:
     return [
         Index(f"ix_{name}_scope", "scope_id", "id"),
         Index(f"ix_{name}_correlation", "scope_id", "correlation_id"),
-        Index(f"ix_{name}_touched", "shard", "touched_epoch", "touched_n"),
     ]
 
 
@@ -137,8 +136,8 @@ messages = _table(
     "messages",
     *_message_columns(),
     *_message_indexes("messages"),
+    # The only index that transitions change: lists, recovery and the archiver all go by it.
     Index("ix_messages_state", "scope_id", "queue", "state", "id"),
-    Index("ix_messages_age", "state", "updated_at"),
 )
 message_archive = _table(
     "message_archive",

@@ -69,14 +69,19 @@ class ScriptRunner:
                 answers[i] = answer
         return answers
 
+    def command(self, call: Call) -> tuple[Arg, ...]:
+        """The call as one command, for a pipeline of the caller's own; NOSCRIPT is the caller's to heal."""
+        name, keys, args = call
+        return ("EVALSHA", self._sha1[name], len(keys), *keys, *args)
+
     async def _evalsha(self, name: str, keys: Sequence[str], args: Sequence[Arg]) -> list[Any]:
         return cast(list[Any], await self._execute("EVALSHA", self._sha1[name], len(keys), *keys, *args))
 
     async def _pipeline(self, calls: Sequence[Call]) -> list[Any]:
         async with self.redis.pipeline(transaction=False) as pipe:
-            for name, keys, args in calls:
+            for call in calls:
                 # pipe.evalsha is barred on a cluster, the plain command is routed by its keys.
-                pipe.execute_command("EVALSHA", self._sha1[name], len(keys), *keys, *args)
+                pipe.execute_command(*self.command(call))
             return list(await pipe.execute(raise_on_error=False))
 
     async def _heal(self) -> None:

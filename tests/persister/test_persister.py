@@ -11,7 +11,9 @@ from redis.asyncio import Redis
 
 from scaiqueue.keys import Shard
 from scaiqueue.persister.service import Persister
+from scaiqueue.persister.transaction import Writer
 from scaiqueue.records import State, Version
+from scaiqueue.recovery.remainder import carry_remainder
 from tests.eventually import eventually
 from tests.stack import Stack, open_stack
 
@@ -95,6 +97,46 @@ async def test_entries_that_wait_are_one_batch(stack: Stack) -> None:
         ("claim", 1),
         ("complete", 2),
     ]
+
+
+async def test_what_the_last_owner_did_not_forget_is_forgotten_after_a_takeover(stack: Stack) -> None:
+    await stack.publish(300)
+    for _ in range(3):
+        done = await stack.complete(await stack.claim(100))
+    writer = Writer(stack.engine, stack.redis)
+    await carry_remainder(stack.runner, writer, stack.scope.shard)
+    await writer.close()
+    assert await stack.position() == done
+    left, _ = await stack.publish(2)
+    assert await stack.redis.hlen(stack.scope.key("state")) == 302
+    persister = stack.persister()
+    await persister.start()
+
+    async def forgotten() -> bool:
+        return bool(await stack.redis.hlen(stack.scope.key("state")) == 2)
+
+    await eventually(forgotten)
+    await persister.stop()
+    assert await stack.redis.hkeys(stack.scope.key("body")) == [name.encode() for name in left]
+
+
+async def test_messages_of_one_call_that_part_ways(stack: Stack, persister: Persister) -> None:
+    """Published together, then claimed and ended by several: each row has its own history."""
+    ids, _ = await stack.publish(12)
+    first = await stack.claim(7, holder="worker")
+    await stack.complete(first[:5], b'{"n":1}')
+    await stack.complete(first[5:6], b'{"n":2}')
+    done = await stack.complete(await stack.claim(1, holder="worker"))
+    await committed(persister, done)
+    rows = await stack.rows()
+    kinds = {name: [t[0] for t in transitions(row)] for name, row in rows.items()}
+    lived = ["published", "claimed", "completed"]
+    assert [kinds[name] for name in ids] == [
+        *[lived] * 6, ["published", "claimed"], lived, *[["published"]] * 4,
+    ]  # fmt: skip
+    responses = [rows[name]["response"] for name in ids]
+    assert responses == [b'{"n":1}'] * 5 + [b'{"n":2}'] + [b""] * 6
+    assert [rows[name]["seq"] for name in ids] == list(range(1, 13))
 
 
 async def test_stop_commits_what_the_journal_holds(stack: Stack) -> None:

@@ -13,6 +13,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from scaiqueue.errors import Code
 from scaiqueue.persister import metrics as persister_metrics
 from scaiqueue.queueing import metrics as api_metrics
+from scaiqueue.recovery import progress as recovery_metrics
 from scaiqueue.settings import FIELDS, PREFIX, Settings, allowed
 from scaiqueue_agents import metrics as agent_metrics
 
@@ -82,7 +83,7 @@ def settings_page() -> str:
 def metrics_page() -> str:
     """What `/metrics` of the API and the worker's port show."""
     head = "| metric | type | labels | is |\n|---|---|---|---|\n"
-    api = head + "".join(_metrics((api_metrics, persister_metrics))) + HTTP_METRICS
+    api = head + "".join(_metrics((api_metrics, persister_metrics, recovery_metrics))) + HTTP_METRICS
     return (
         "# Metrics\n\nGenerated from the code, for Prometheus. No label grows with queues or messages; beyond 1,000 "
         f"scopes the rest share one label value.\n\n## `/metrics` of the API\n\n{api}\n"

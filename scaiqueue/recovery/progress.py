@@ -1,0 +1,54 @@
+"""How far a rebuild is: in the log, for Prometheus, and as a key of Redis that anyone can read."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+import structlog
+from prometheus_client import Gauge
+from redis.asyncio import Redis
+
+from scaiqueue.keys import RECOVERY_PROGRESS_KEY
+
+log = structlog.get_logger("scaiqueue.recovery")
+
+SAY_EVERY_SECONDS = 1.0
+KEPT_SECONDS = 60
+
+restored_messages = Gauge(
+    "scaiqueue_recovery_restored_messages", "Messages that the rebuild of a shard has restored", ["shard"]
+)
+expected_messages = Gauge(
+    "scaiqueue_recovery_expected_messages", "Messages that the rebuild of a shard will restore", ["shard"]
+)
+
+
+class Progress(msgspec.Struct):
+    """`expected` 0: it is not known before."""
+
+    shard: int
+    restored: int = 0
+    expected: int = 0
+    said: float = 0.0
+
+    async def expect(self, redis: Redis, count: int) -> None:
+        self.expected = count
+        expected_messages.labels(str(self.shard)).set(count)
+        await self.add(redis, 0)
+
+    async def add(self, redis: Redis, count: int) -> None:
+        """So many messages more are restored."""
+        self.restored += count
+        restored_messages.labels(str(self.shard)).set(self.restored)
+        if time.monotonic() - self.said < SAY_EVERY_SECONDS:
+            return
+        if self.said:
+            log.info("index_rebuilding", shard=self.shard, restored=self.restored, expected=self.expected)
+        self.said = time.monotonic()
+        document = {"shard": self.shard, "restored": self.restored, "expected": self.expected}
+        await redis.set(RECOVERY_PROGRESS_KEY, msgspec.json.encode(document), ex=KEPT_SECONDS)
+
+
+async def finished(redis: Redis) -> None:
+    await redis.delete(RECOVERY_PROGRESS_KEY)
