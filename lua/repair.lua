@@ -39,11 +39,10 @@ local replies, gone, content, lost = {}, {}, { {}, {}, {} }, {}
 
 for i in ipairs(ids) do
   local given = ARGV[FIRST + (i - 1) * STRIDE + A_RECORD]
-  if not records[i] and given ~= "" then
-    local ok, record = pcall(cmsgpack.unpack, given)
-    if not ok or not is_record(record) then
-      return bad("record", "is not a state record")
-    end
+  local ok, record = pcall(cmsgpack.unpack, given)
+  if given ~= "" and not (ok and is_record(record)) then
+    return bad("record", "is not a state record")
+  elseif given ~= "" and not records[i] then
     records[i], lost[i] = record, true
   end
 end

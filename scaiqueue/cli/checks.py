@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from scaiqueue.cli.findings import Finding
 from scaiqueue.cli.installation import other_shards
 from scaiqueue.keys import Shard
 from scaiqueue.rows import migrate
@@ -29,15 +29,6 @@ OLDEST_MARIADB = (10, 11)
 MOST_SKEW_S = 2.0
 # A batch of rows travels in one statement, its bytes escaped; the persister takes up to 4 MiB of bodies.
 LEAST_PACKET = 16 * 2**20
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """`remedy` is "" where all is well; `warning` findings don't fail the whole."""
-
-    check: str
-    state: Literal["ok", "warning", "bad"]
-    found: str
-    remedy: str = ""
 
 
 def _finding(check: str, good: bool, found: str, remedy: str, *, warn: bool = False) -> Finding:

@@ -28,9 +28,11 @@ class Report:
 class Checker:
     """`settle_s`: how long what is under way between index and rows may take."""
 
-    def __init__(self, redis: Redis, engine: AsyncEngine, *, shards: int, settle_s: float = SETTLE_S) -> None:
+    def __init__(
+        self, redis: Redis, engine: AsyncEngine, *, shards: int, settle_s: float | None = None
+    ) -> None:
         self._walk = Walk(redis, engine, shards)
-        self._settle_s = settle_s
+        self._settle_s = SETTLE_S if settle_s is None else settle_s
 
     async def run(self, start: Cursor, spent: Callable[[], bool]) -> Report:
         """Walk on from `start` until the end, or until `spent` or too much is suspect."""
@@ -43,7 +45,7 @@ class Checker:
             if found:
                 suspects.append((step.again(found), found))
                 count += len(found)
-            if spent() or count >= MOST_SUSPECTS:
+            if (spent() or count >= MOST_SUSPECTS) and step.after != Cursor():
                 report.after = step.after
                 break
         if suspects:

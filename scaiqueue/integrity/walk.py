@@ -30,14 +30,16 @@ KEYS = 500
 IDEMPOTENCY_KEYS = "sq:{*:idem:*"
 
 Look = Callable[[], Awaitable[list[Finding]]]
+# Messages with the queues in which they were met, and where the phase goes on, None at its end.
+Found = tuple[dict[str, list[str]], str | None]
 
 
 class Cursor(msgspec.Struct, frozen=True):
-    """Where a walk goes on. `scope` is an id; the first scope that is there or behind it is meant."""
+    """Where a walk goes on. `place`: a shard's number or a scope's id, the first that is there or beyond."""
 
     stage: str = "shards"
-    scope: str = ""
-    phase: str = "records"
+    place: str = "0"
+    phase: str = ""
     token: str = ""
 
 
@@ -57,29 +59,31 @@ class Walk:
         self._shards = [Shard(number) for number in range(shards)]
 
     async def steps(self, start: Cursor) -> AsyncIterator[Step]:
-        """From `start` to the end. A step without anything to look at only says how far it is."""
+        """From `start` to the end. Every step comes further, whether it has something to look at or not."""
         if start.stage == "shards":
-            async for step in self._shard_steps():
+            async for step in self._shard_steps(start):
                 yield step
-            start = Cursor("scopes")
+            start = Cursor("scopes", "")
         if start.stage == "scopes":
             async for step in self._scope_steps(start):
                 yield step
-            start = Cursor("keys", token="0")
+            start = Cursor("keys", "")
         async for step in self._key_steps(start.token):
             yield step
 
-    async def _shard_steps(self) -> AsyncIterator[Step]:
-        here = Cursor()
-        for shard in self._shards:
-            look = partial(examine_journal, self._redis, self._engine, shard)
-            yield Step(look, lambda _found, look=look: look, 0, here)  # type: ignore[misc]
+    async def _shard_steps(self, start: Cursor) -> AsyncIterator[Step]:
+        for shard in self._shards[int(start.place) :]:
+            here, beyond = str(shard.number), Cursor("shards", str(shard.number + 1))
+            cursor = int(start.token or 0) if here == start.place else 0
+            if here != start.place or start.phase != "due":
+                look = partial(examine_journal, self._redis, self._engine, shard)
+                yield Step(look, lambda _found, look=look: look, 0, Cursor("shards", here, "due"))  # type: ignore[misc]
             known = await self._queues_of(shard)
-            cursor = 0
             while True:
                 cursor, entries = await _scan(self._redis.zscan(shard.due, cursor, count=QUEUES))
                 strangers = [name.decode() for name, _ in entries if name.decode() not in known]
-                yield self._due_step([QueueKeys.parse(root) for root in strangers], here)
+                keys = [QueueKeys.parse(root) for root in strangers]
+                yield self._due_step(keys, Cursor("shards", here, "due", str(cursor)) if cursor else beyond)
                 if not cursor:
                     break
 
@@ -95,104 +99,100 @@ class Walk:
 
     async def _scope_steps(self, start: Cursor) -> AsyncIterator[Step]:
         while True:
-            query = select(scopes.c.id, scopes.c.tenant_id, scopes.c.shard).where(scopes.c.id >= start.scope)
+            query = select(scopes.c.id, scopes.c.tenant_id, scopes.c.shard).where(scopes.c.id >= start.place)
             async with reading(self._engine) as conn:
                 row = (await conn.execute(query.order_by(scopes.c.id).limit(1))).first()
                 slugs = select(queues.c.slug).where(queues.c.scope_id == (row.id if row else ""))
                 names = sorted((await conn.execute(slugs)).scalars())
             if row is None:
                 return
-            if row.id != start.scope:
-                start = Cursor("scopes", row.id)
-            keys = ScopeKeys(Shard(row.shard), row.tenant_id, row.id)
-            async for step in self._in_scope(keys, names, start):
+            here = start if row.id == start.place else Cursor("scopes", row.id)
+            beyond = start = Cursor("scopes", row.id + "~")
+            async for step in self._in_scope(
+                ScopeKeys(Shard(row.shard), row.tenant_id, row.id), names, here, beyond
+            ):
                 yield step
-            start = Cursor("scopes", row.id + "~")
 
-    async def _in_scope(self, scope: ScopeKeys, slugs: list[str], start: Cursor) -> AsyncIterator[Step]:
-        phases: dict[str, Callable[[str], AsyncIterator[tuple[dict[str, list[str]], str]]]] = {
-            "records": partial(self._in_hash, scope, "state", known_only=True),
+    async def _in_scope(
+        self, scope: ScopeKeys, slugs: list[str], start: Cursor, beyond: Cursor
+    ) -> AsyncIterator[Step]:
+        phases: dict[str, Callable[[str], AsyncIterator[Found]]] = {
+            "records": partial(self._in_hash, scope, "state"),
             "members": partial(self._strays, scope, slugs),
             "bodies": partial(self._in_hash, scope, "body"),
             "overlays": partial(self._in_hash, scope, "overlay"),
             "outcomes": partial(self._in_hash, scope, "outcome"),
             "rows": partial(self._not_indexed, scope, slugs),
         }
-        names = list(phases)
-        cursor = Cursor("scopes", scope.scope_id)
-        for name in names[names.index(start.phase) :]:
+        names = [*phases, "due"]
+        begin = names.index(start.phase) if start.phase in names else 0
+        for name, following in zip(names[begin:-1], names[begin + 1 :], strict=True):
             async for places, token in phases[name](start.token if name == start.phase else ""):
-                cursor = Cursor("scopes", scope.scope_id, name, token)
-                yield self._message_step(scope, places, cursor)
-        for at in range(0, len(slugs), QUEUES):
+                step = Cursor(
+                    "scopes", scope.scope_id, *((following, "") if token is None else (name, token))
+                )
+                yield self._message_step(scope, places, step)
+        for at in range(int(start.token or 0) if start.phase == "due" else 0, max(len(slugs), 1), QUEUES):
             keys = [scope.queue(slug) for slug in slugs[at : at + QUEUES]]
-            yield self._due_step(keys, cursor)
+            further = Cursor("scopes", scope.scope_id, "due", str(at + QUEUES))
+            yield self._due_step(keys, further if at + QUEUES < len(slugs) else beyond)
 
-    async def _in_hash(
-        self, scope: ScopeKeys, name: str, token: str, *, known_only: bool = False
-    ) -> AsyncIterator[tuple[dict[str, list[str]], str]]:
+    async def _in_hash(self, scope: ScopeKeys, name: str, token: str) -> AsyncIterator[Found]:
         """All ids of the records, or those in a hash beside them that have none."""
-        if name == "body":
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.hlen(scope.key("state"))
-                pipe.hlen(scope.key("body"))
-                records, bodies = await pipe.execute()
-            if bodies <= records:
-                return
+        if name == "body" and not await self._more_bodies(scope):
+            yield {}, None
+            return
         cursor = int(token or 0)
         while True:
             cursor, fields = await _scan(self._redis.hscan(scope.key(name), cursor, count=MESSAGES))
             ids = [_text(field) for field in fields]
-            if not known_only:
+            if name != "state":
                 found = await records_of(self._redis, scope, ids)
                 ids = [message_id for message_id, record in found.items() if record is None]
-            # A small hash comes whole, whatever was asked for.
-            for at in range(0, len(ids), MESSAGES):
-                last = at + MESSAGES >= len(ids)
-                page: dict[str, list[str]] = {message_id: [] for message_id in ids[at : at + MESSAGES]}
-                yield page, str(cursor) if last else token
+            yield {message_id: [] for message_id in ids}, str(cursor) if cursor else None
             if not cursor:
                 return
-            token = str(cursor)
 
-    async def _strays(
-        self, scope: ScopeKeys, slugs: list[str], token: str
-    ) -> AsyncIterator[tuple[dict[str, list[str]], str]]:
+    async def _more_bodies(self, scope: ScopeKeys) -> bool:
+        """Bodies are large: they are gone through only where there are more of them than records."""
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.hlen(scope.key("state"))
+            pipe.hlen(scope.key("body"))
+            records, bodies = await pipe.execute()
+        return bool(bodies > records)
+
+    async def _strays(self, scope: ScopeKeys, slugs: list[str], token: str) -> AsyncIterator[Found]:
         """Members of the queues' sets whose records say something else."""
-        places = [(slug, name) for slug in slugs for name in SETS]
-        slug, _, rest = token.partition(":")
-        name, _, at = rest.partition(":")
-        begin = places.index((slug, name)) if (slug, name) in places else 0
-        for slug, name in places[begin:]:
-            cursor = int(at) if at and (slug, name) == places[begin] else 0
+        sets = [f"{slug}:{name}" for slug in slugs for name in SETS]
+        begin, _, at = token.rpartition(":")
+        cursor = int(at or 0)
+        left = sets[sets.index(begin) if begin in sets else 0 :]
+        for one, following in zip(left, [*left[1:], ""], strict=True):
+            slug, _, name = one.partition(":")
             while True:
                 key = scope.queue(slug).key(name)
                 cursor, members = await _scan(self._redis.zscan(key, cursor, count=MESSAGES))
-                ids = [_text(member) for member, _ in members]
-                for start in range(0, len(ids), MESSAGES):
-                    records = await records_of(self._redis, scope, ids[start : start + MESSAGES])
-                    strays = {one: [slug] for one, of in records.items() if not _belongs(of, slug, name)}
-                    if strays:
-                        yield strays, f"{slug}:{name}:{cursor}"
-                if not cursor:
+                records = await records_of(self._redis, scope, [_text(member) for member, _ in members])
+                strays = {of: [slug] for of, record in records.items() if not _belongs(record, slug, name)}
+                if cursor:
+                    yield strays, f"{one}:{cursor}"
+                else:
+                    yield strays, f"{following}:0" if following else None
                     break
-            yield {}, f"{slug}:{name}:0"
 
-    async def _not_indexed(
-        self, scope: ScopeKeys, slugs: list[str], token: str
-    ) -> AsyncIterator[tuple[dict[str, list[str]], str]]:
+    async def _not_indexed(self, scope: ScopeKeys, slugs: list[str], token: str) -> AsyncIterator[Found]:
         """Live rows without a record."""
-        places = [(slug, state) for slug in slugs for state in LIVE_STATES]
-        slug, _, rest = token.partition(":")
-        state, _, last = rest.partition(":")
-        begin = places.index((slug, int(state))) if state and (slug, int(state)) in places else 0
-        for place in places[begin:]:
-            last = last if place == places[begin] else ""
-            while ids := await live_ids(self._engine, scope.scope_id, *place, last):
+        places = [f"{slug}:{state}" for slug in slugs for state in LIVE_STATES]
+        begin, _, last = token.rpartition(":")
+        left = places[places.index(begin) if begin in places else 0 :]
+        for place, following in zip(left, [*left[1:], ""], strict=True):
+            slug, _, state = place.partition(":")
+            while ids := await live_ids(self._engine, scope.scope_id, slug, int(state), last):
                 last = ids[-1]
                 records = await records_of(self._redis, scope, ids)
-                missing: dict[str, list[str]] = {one: [] for one, record in records.items() if record is None}
-                yield missing, f"{place[0]}:{place[1]}:{last}"
+                yield {of: [] for of, record in records.items() if record is None}, f"{place}:{last}"
+            last = ""
+            yield {}, f"{following}:" if following else None
 
     async def _key_steps(self, token: str) -> AsyncIterator[Step]:
         cursor = int(token or 0)
@@ -200,7 +200,7 @@ class Walk:
             cursor, names = await _scan(self._redis.scan(cursor, match=IDEMPOTENCY_KEYS, count=KEYS))
             # Tenants and queues may be called idem, too.
             keys = [name.decode() for name in names if name.split(b":")[4:5] == [b"idem"]]
-            yield self._key_step(keys, Cursor("keys", token=str(cursor)))
+            yield self._key_step(keys, Cursor("keys", "", "", str(cursor)) if cursor else Cursor())
             if not cursor:
                 return
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
 from scaiqueue.rows.migrate import upgrade
 from scaiqueue.scripts.bundle import load_bundle
 from scaiqueue.services import Services
 from scaiqueue.settings import Settings
 from tests.cli.shell import QuickShell, Shell
+from tests.integrity.conftest import open_checked
 from tests.servers import MariaDbServer, RedisServer
 
 
@@ -137,3 +140,25 @@ async def test_another_number_of_shards_is_refused(tmp_path: Path, redis_url: st
     shell = Shell(tmp_path, **environment, SCAIQUEUE_SHARDS="3")
     for command in ("api", "worker"):
         assert "made with 2 shards, not 3: set it to 2" in shell(command, status=2)
+
+
+async def test_doctor_looks_deeply_and_changes_nothing(
+    shell: Shell, redis: Redis, redis_url: str, sqlite_url: str
+) -> None:
+    async with open_checked(redis, sqlite_url) as checked:
+        (message_id,), _ = await checked.stack.publish()
+        await checked.settled()
+        shell.environment |= {
+            "SCAIQUEUE_REDIS_URL": redis_url,
+            "SCAIQUEUE_DATABASE_URL": sqlite_url,
+            "SCAIQUEUE_SHARDS": str(checked.stack.shards),
+        }
+        # This server keeps no append-only file, which is bad by itself.
+        said = await asyncio.to_thread(shell, "doctor", "--deep", "--json", status=1)
+        assert {one["check"]: one["state"] for one in json.loads(said)}["index and rows"] == "ok"
+        pending = checked.stack.scope.queue("orders").key("pending")
+        await redis.zrem(pending, message_id)
+        said = await asyncio.to_thread(shell, "doctor", "--deep", status=1)
+        assert "unplaced" in said
+        assert message_id in said
+        assert await redis.zcard(pending) == 0
