@@ -9,6 +9,7 @@ import msgspec
 import structlog
 from uuid_utils import uuid7
 
+from scaiqueue import upkeep
 from scaiqueue.integrity.checker import Checker
 from scaiqueue.integrity.kinds import Finding
 from scaiqueue.integrity.repair import Repairs
@@ -43,7 +44,8 @@ async def check_consistency(context: AgentContext, budget: Budget) -> Result:
         "corrected": len(done),
     }
     if report.after is not None:
-        await context.coordination.set(RESUME_KEY, msgspec.json.encode(report.after))
+        place = msgspec.json.encode(report.after)
+        await upkeep.write(context.coordination, "SET", RESUME_KEY, place)
         return result | {"more": True}
     await context.coordination.delete(RESUME_KEY)
     return result

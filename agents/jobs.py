@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from saq.job import Job
 from saq.queue.redis import RedisQueue
 
+from scaiqueue import upkeep
 from scaiqueue.settings import Settings, SettingsError
 
 from .agent import QUEUE_NAME, Agent
@@ -54,7 +55,7 @@ async def enqueue_run(queue: AgentQueue, name: str) -> bool:
 async def enqueue_tick(queue: AgentQueue, agent: Agent, tick: int) -> bool:
     """Ask for the run that is due at `tick`; True for the one caller, of all workers, that is first."""
     mark = f"{QUEUE_NAME}:tick:{agent.name}:{tick}"
-    if not await queue.redis.set(mark, 1, nx=True, ex=max(_LEAST_MARK_S, 2 * agent.every_s)):
+    if not await upkeep.write(queue.redis, "SET", mark, 1, "NX", "EX", max(_LEAST_MARK_S, 2 * agent.every_s)):
         return False
     return await _enqueue(queue, agent, str(tick)) is not None
 

@@ -47,7 +47,7 @@ class AgentWorker(Worker[Any]):
         self._agent_queue = queue
         self._stopping = asyncio.Event()
         self._recorder = Recorder(context.engine)
-        runs = Runs(context, self._recorder, self._stopping)
+        self._runs = runs = Runs(context, self._recorder, self._stopping)
         super().__init__(
             queue,
             [(agent.name, _job(runs, agent)) for agent in agents],
@@ -59,7 +59,7 @@ class AgentWorker(Worker[Any]):
 
     async def upkeep(self) -> list[asyncio.Task[None]]:
         tasks = await super().upkeep()
-        ticking = keep_ticking(self._agent_queue, self._agents, self._stopping)
+        ticking = keep_ticking(self._agent_queue, self._agents, self._stopping, self._runs.run)
         return [*tasks, asyncio.create_task(ticking, name="agent-ticker")]
 
     async def stop(self) -> None:

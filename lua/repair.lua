@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 --[[
 repair: put messages where their records say they belong, and what the index lost of them back from their rows.
 Everything is decided anew here, so a message that moved meanwhile stays where it is. Called by the consistency

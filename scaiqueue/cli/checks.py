@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from scaiqueue.cli.findings import Finding
 from scaiqueue.cli.installation import other_shards
 from scaiqueue.keys import Shard
+from scaiqueue.queueing.memory import Memory
 from scaiqueue.rows import migrate
 from scaiqueue.rows.engine import is_sqlite, open_engine, reading
 from scaiqueue.scripts import binding
@@ -65,6 +66,7 @@ async def _look_at_redis(redis: Redis) -> list[Finding]:
     return [
         _redis_version(info),
         *_redis_durability(info),
+        _redis_memory(info),
         await _redis_clock(redis),
         await _scripts_run(redis),
     ]
@@ -102,6 +104,13 @@ def _redis_durability(info: dict[str, Any]) -> Iterator[Finding]:
         yield _finding(
             "append-only writes", written == "ok", written, "look at the server's disk and its log"
         )
+
+
+def _redis_memory(info: dict[str, Any]) -> Finding:
+    memory = Memory(int(info["used_memory"]), int(info.get("maxmemory", 0)))
+    found = f"{memory.ratio:.0%} of maxmemory" if memory.limit else f"{memory.used} bytes, no limit"
+    remedy = "let consumers catch up, or raise maxmemory: at the limit publishes are refused"
+    return _finding("redis memory", not memory.alarm, found, remedy, warn=memory.ratio < 1)
 
 
 async def _redis_clock(redis: Redis) -> Finding:

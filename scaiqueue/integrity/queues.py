@@ -8,6 +8,7 @@ from typing import Any
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from scaiqueue.integrity.instant import Command, read_together
 from scaiqueue.integrity.kinds import Finding, Kind
 from scaiqueue.keys import QueueKeys, ScopeKeys
 from scaiqueue.rows.integrity import known_rows
@@ -22,23 +23,22 @@ async def examine_due(redis: Redis, queues: Sequence[QueueKeys]) -> list[Finding
     if not queues:
         return []
     shard = queues[0].scope.shard
-    async with redis.pipeline(transaction=True) as pipe:
-        pipe.get(shard.epoch)
-        pipe.time()
-        pipe.zmscore(shard.due, [queue.root for queue in queues])
-        for queue in queues:
-            for name in _TIMED:
-                pipe.zrange(queue.key(name), 0, 0, withscores=True)
-        epoch, (seconds, _micros), dues, *heads = await pipe.execute()
+    commands: list[Command] = [("GET", shard.epoch), ("TIME",)]
+    commands.append(("ZMSCORE", shard.due, *(queue.root for queue in queues)))
+    commands += [("ZRANGE", queue.key(name), 0, 0, "WITHSCORES") for queue in queues for name in _TIMED]
+    epoch, (seconds, _micros), scores, *heads = await read_together(redis, shard, commands)
+    dues = [None if score is None else float(score) for score in scores]
     if epoch is None:
         return []
     found = []
     for place, (queue, due) in enumerate(zip(queues, dues, strict=True)):
-        firsts = [head[0][1] for head in heads[place * len(_TIMED) : (place + 1) * len(_TIMED)] if head]
+        firsts = [float(head[1]) for head in heads[place * len(_TIMED) : (place + 1) * len(_TIMED)] if head]
         soonest = min(firsts, default=None)
         if soonest is not None and (due is None or due > soonest):
             found.append(_due(Kind.due_missing, queue, int(epoch), due, soonest))
-        elif due is not None and due < seconds * 1000 - OVERDUE_MS and (soonest is None or soonest > due):
+        elif (
+            due is not None and due < int(seconds) * 1000 - OVERDUE_MS and (soonest is None or soonest > due)
+        ):
             found.append(_due(Kind.due_stale, queue, int(epoch), due, soonest))
     return found
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from redis.asyncio import Redis
-from redis.asyncio.client import Pipeline
 
+from scaiqueue.integrity.instant import Command, read_together
 from scaiqueue.keys import ScopeKeys
 from scaiqueue.records import Record, decode_record
 
@@ -67,24 +67,19 @@ async def take(redis: Redis, scope: ScopeKeys, places: Places) -> Snapshot:
         record = before[message_id]
         for slug in {*places[message_id], *([record.queue] if record else [])}:
             slugs.setdefault(slug, []).append(message_id)
-    async with redis.pipeline(transaction=True) as pipe:
-        _ask(pipe, scope, ids, slugs)
-        answers = await pipe.execute()
+    answers = await read_together(redis, scope.shard, _commands(scope, ids, slugs))
     return _read(ids, slugs, answers)
 
 
-def _ask(pipe: Pipeline, scope: ScopeKeys, ids: list[str], slugs: Mapping[str, list[str]]) -> None:
-    pipe.get(scope.shard.epoch)
-    pipe.hmget(scope.key("meta"), ["seq", "token"])
-    for name in ("state", "overlay", "outcome"):
-        pipe.hmget(scope.key(name), ids)
-    for message_id in ids:
-        pipe.hexists(scope.key("body"), message_id)
+def _commands(scope: ScopeKeys, ids: list[str], slugs: Mapping[str, list[str]]) -> list[Command]:
+    commands: list[Command] = [("GET", scope.shard.epoch), ("HMGET", scope.key("meta"), "seq", "token")]
+    commands += [("HMGET", scope.key(name), *ids) for name in ("state", "overlay", "outcome")]
+    commands += [("HEXISTS", scope.key("body"), message_id) for message_id in ids]
     for slug, members in slugs.items():
         queue = scope.queue(slug)
-        pipe.hmget(queue.key("meta"), ["state", "ordering"])
-        for name in SETS:
-            pipe.zmscore(queue.key(name), members)
+        commands.append(("HMGET", queue.key("meta"), "state", "ordering"))
+        commands += [("ZMSCORE", queue.key(name), *members) for name in SETS]
+    return commands
 
 
 def _read(ids: list[str], slugs: Mapping[str, list[str]], answers: list[Any]) -> Snapshot:

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from scaiqueue.integrity.instant import Command, read_together
 from scaiqueue.integrity.journal import examine_journal
 from scaiqueue.integrity.judge import HOME
 from scaiqueue.integrity.kinds import Finding
@@ -155,10 +156,8 @@ class Walk:
 
     async def _more_bodies(self, scope: ScopeKeys) -> bool:
         """Bodies are large: they are gone through only where there are more of them than records."""
-        async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.hlen(scope.key("state"))
-            pipe.hlen(scope.key("body"))
-            records, bodies = await pipe.execute()
+        lengths: list[Command] = [("HLEN", scope.key("state")), ("HLEN", scope.key("body"))]
+        records, bodies = await read_together(self._redis, scope.shard, lengths)
         return bool(bodies > records)
 
     async def _strays(self, scope: ScopeKeys, slugs: list[str], token: str) -> AsyncIterator[Found]:
