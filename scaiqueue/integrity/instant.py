@@ -23,5 +23,5 @@ return answers"""
 async def read_together(redis: Redis, shard: Shard, commands: Sequence[Command]) -> list[Any]:
     """The plain replies; each command takes at most 1,000 arguments or so, and what it asks for is small."""
     packed = msgspec.msgpack.encode(commands)
-    answers: list[Any] = await redis.eval(_READ, 1, shard.epoch, packed)  # type: ignore[misc, arg-type]
+    answers: list[Any] = await redis.eval(_READ, 1, shard.epoch, packed)
     return answers

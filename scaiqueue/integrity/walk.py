@@ -233,7 +233,7 @@ def _belongs(record: Record | None, slug: str, name: str) -> bool:
 
 
 def _text(name: bytes) -> str:
-    return name.decode(errors="surrogateescape")
+    return name.decode(errors="replace")
 
 
 async def _scan(asked: Awaitable[Any]) -> tuple[int, Any]:
