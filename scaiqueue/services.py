@@ -61,8 +61,9 @@ class Services:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.redis = open_redis(settings.redis_url)
-        self.engine = open_engine(settings.database_url)
+        within_s = settings.redis_timeout_ms / 1000
+        self.redis = open_redis(settings.redis_url, within_s=within_s)
+        self.engine = open_engine(settings.database_url, within_s=settings.database_timeout_s)
         self.pipeline = ConnectionPipeline(self.redis)
         self.runner = ScriptRunner(self.redis, execute=self.pipeline.execute)
         self.recovery = Recovery(
