@@ -30,7 +30,7 @@ checker alone.
 -- @include clock
 -- @include items
 -- @include commit
--- @include is_record
+-- @include parsed_record
 -- @include put_back
 -- @include write_restored
 -- @include next_due
@@ -39,10 +39,10 @@ local replies, gone, content, lost = {}, {}, { {}, {}, {} }, {}
 
 for i in ipairs(ids) do
   local given = ARGV[FIRST + (i - 1) * STRIDE + A_RECORD]
-  local ok, record = pcall(cmsgpack.unpack, given)
-  if given ~= "" and not (ok and is_record(record)) then
+  local record = given ~= "" and parsed_record(given)
+  if record == nil then
     return bad("record", "is not a state record")
-  elseif given ~= "" and not records[i] then
+  elseif record and not records[i] then
     records[i], lost[i] = record, true
   end
 end
@@ -75,7 +75,7 @@ for i, id in ipairs(ids) do
 end
 local entry = write_restored(content[1], content[2], content[3], gone)
 if entry == "" then
-  write_sets()
+  write_removals()
 end
 for _, slug in ipairs(QUEUES) do
   next_due(queue(slug))

@@ -146,13 +146,13 @@ def _(b: Recorder) -> Told:
     b.command("HSET", b.keys.key("overlay"), nobody, "{}")
     b.command("SET", b.keys.idempotency("jobs", "k"), f"{nobody} d", "PX", "1000")
     # fmt: off
-    record = Record("jobs", 3, 1, 9, 2500, 0, 0, 8, "1.1", "anna", "", 1, 5, -1, b.now, 0, b.now + 9, b.now)
+    record = Record("jobs", 3, 1, 9, 2500, 0, 0, 5, "1.1", "anna", "", 1, 5, -1, b.now, 0, b.now + 9, b.now)
     # fmt: on
     items = [
         binding.RepairItem(lost, "unplaced"),
         binding.RepairItem(wrong, "lease_without_claim"),
         binding.RepairItem(held, "due_missing"),
-        binding.RepairItem(b.new_id(), "not_indexed", encode_record(record), b"\0\0\0\x02{}{}"),
+        binding.RepairItem(b.new_id(), "not_indexed", encode_record(record), b"{}\n{}"),
         binding.RepairItem(nobody, "unknown_member", idem=1),
     ]
     call = binding.repair_call(b.keys, [jobs, dead], [b.keys.idempotency("jobs", "k")], 40, 0, items)
