@@ -18,6 +18,8 @@ from scaiqueue.settings import Settings, SettingsError
 from .agent import QUEUE_NAME, Agent
 from .schedule import find_agent
 
+DEQUEUE_S = 2.0
+"""How long an idle slot of the worker waits for a job in one call."""
 _RETRY_DEQUEUE_S = 1.0
 _LEAST_MARK_S = 60
 
@@ -40,7 +42,9 @@ def open_queue(settings: Settings) -> AgentQueue:
     url = settings.saq_redis_url or settings.redis_url
     if not url:
         raise SettingsError("redis_url is not set: give SCAIQUEUE_REDIS_URL, or SCAIQUEUE_SAQ_REDIS_URL")
-    return AgentQueue(Redis.from_url(url), name=QUEUE_NAME)
+    within_s = settings.redis_timeout_ms / 1000
+    client = Redis.from_url(url, socket_timeout=DEQUEUE_S + within_s, socket_connect_timeout=within_s)
+    return AgentQueue(client, name=QUEUE_NAME)
 
 
 async def enqueue_run(queue: AgentQueue, name: str) -> bool:
