@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from itertools import groupby
 
+import structlog
+from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from scaiqueue.integrity.kinds import Finding, Kind
@@ -15,6 +17,8 @@ from scaiqueue.scripts import binding
 from scaiqueue.scripts.binding import RepairItem
 from scaiqueue.scripts.replies import NotReadyError
 from scaiqueue.scripts.runner import ScriptRunner
+
+log = structlog.get_logger("scaiqueue.integrity")
 
 MESSAGES = 100
 QUEUES = 60
@@ -43,8 +47,9 @@ class Repairs:
                 part = of_scope[at : at + MESSAGES]
                 try:
                     done |= await self._in_scope(scope, part)
-                except NotReadyError:
-                    break
+                except (NotReadyError, RedisError) as error:
+                    # What was found is noted all the same, and found again by the next run.
+                    log.warning("not_repaired", scope_id=scope.scope_id, error=str(error))
         return done
 
     async def _in_scope(self, scope: ScopeKeys, findings: Sequence[Finding]) -> dict[Finding, str]:

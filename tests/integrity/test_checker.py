@@ -44,6 +44,19 @@ async def test_a_planted_divergence_is_found_and_repaired(checked: Checked, plan
         assert set(done) < set(found) or not done
 
 
+async def test_an_index_that_was_recovered_meanwhile_is_left_alone(checked: Checked) -> None:
+    (message_id,), _ = await checked.stack.publish()
+    await checked.settled()
+    pending = checked.stack.scope.queue("orders").key("pending")
+    await checked.stack.redis.zrem(pending, message_id)
+    found = await checked.check()
+    assert [one.kind for one in found] == [Kind.unplaced]
+    await checked.stop()
+    await checked.stack.redis.set(checked.stack.scope.shard.epoch, 2)
+    assert await checked.repair(found) == {}
+    assert await checked.stack.redis.zcard(pending) == 0
+
+
 async def _drained(checked: Checked) -> None:
     """What was repaired can be claimed and completed, once each."""
     for queue in ("orders", "urgent"):
