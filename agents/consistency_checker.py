@@ -28,14 +28,21 @@ LOOK_FOR_S = 40.0
 log = structlog.get_logger("scaiqueue.agents")
 
 
+class Round(msgspec.Struct, frozen=True):
+    """A walk through everything, over as many runs as it takes. `began_at` in ms."""
+
+    began_at: int
+    cursor: Cursor
+
+
 async def check_consistency(context: AgentContext, budget: Budget) -> Result:
     """Walk on from where the last run ended. Returns `messages` (looked at), `divergences` by kind,
     `corrected`, and `more` if time ran out."""
     end = time.monotonic() + LOOK_FOR_S
     stored = await context.coordination.get(RESUME_KEY)
-    start = msgspec.json.decode(stored, type=Cursor) if stored else Cursor()
+    round_ = msgspec.json.decode(stored, type=Round) if stored else Round(now_ms(), Cursor())
     checker = Checker(context.redis, context.engine, shards=context.settings.shards)
-    report = await checker.run(start, lambda: budget.spent or time.monotonic() >= end)
+    report = await checker.run(round_.cursor, lambda: budget.spent or time.monotonic() >= end)
     done = await Repairs(context.runner, context.engine).apply(report.findings)
     await _note(context, report.findings, done)
     result: Result = {
@@ -44,10 +51,11 @@ async def check_consistency(context: AgentContext, budget: Budget) -> Result:
         "corrected": len(done),
     }
     if report.after is not None:
-        place = msgspec.json.encode(report.after)
+        place = msgspec.json.encode(Round(round_.began_at, report.after))
         await upkeep.write(context.coordination, "SET", RESUME_KEY, place)
         return result | {"more": True}
     await context.coordination.delete(RESUME_KEY)
+    await integrity.close_unseen(context.engine, round_.began_at, now_ms())
     return result
 
 

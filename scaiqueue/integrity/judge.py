@@ -17,6 +17,8 @@ HOME = {
     State.claimed: "claimed",
     State.awaiting_review: "review",
 }
+# Also where the persister that committed it died, and another one takes its shard over.
+FORGOTTEN_WITHIN_MS = 30_000
 Verdict = tuple[Kind, str, str]
 """Kind, the queue it concerns, and what was found."""
 
@@ -91,7 +93,7 @@ def _counters(record: Record, snapshot: Snapshot) -> Iterator[Verdict]:
         yield Kind.token_behind, "", f"gave out {record.token}, stands at {snapshot.token}"
 
 
-def judge_rows(seen: Seen, row: KnownRow | None, position: tuple[int, int]) -> Iterator[Verdict]:
+def judge_rows(seen: Seen, row: KnownRow | None, position: tuple[int, int], now_ms: int) -> Iterator[Verdict]:
     """What the rows say about a message, against the index. The rows were read after it, at `position` or
     later; what the journal has still to bring is not judged."""
     record = seen.record
@@ -108,5 +110,5 @@ def judge_rows(seen: Seen, row: KnownRow | None, position: tuple[int, int]) -> I
         yield Kind.row_behind, record.queue, f"row at {row.version}, record at {record.version}"
     elif (row.state, row.queue, row.attempts) != (record.state, record.queue, record.attempts):
         yield Kind.row_differs, record.queue, f"at {record.version}"
-    elif State(record.state).terminal:
+    elif State(record.state).terminal and record.updated_at < now_ms - FORGOTTEN_WITHIN_MS:
         yield Kind.not_forgotten, record.queue, f"{State(record.state).name} at {record.version}"

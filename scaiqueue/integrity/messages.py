@@ -31,7 +31,10 @@ async def examine_messages(
     found: dict[tuple[str, ...], Finding] = {}
     for message_id, seen in snapshot.messages.items():
         row = rows.get(message_id)
-        for kind, queue, detail in (*judge_index(seen, snapshot), *judge_rows(seen, row, position)):
+        for kind, queue, detail in (
+            *judge_index(seen, snapshot),
+            *judge_rows(seen, row, position, snapshot.at),
+        ):
             subject = "" if kind in _COUNTERS else message_id
             mark = "" if kind in _COUNTERS else _mark(seen, row)
             of = (kind, scope.shard.number, scope.tenant, scope.scope_id, queue, subject)

@@ -31,9 +31,10 @@ class Seen:
 
 @dataclass(slots=True)
 class Snapshot:
-    """`epoch` is None while the index is not whole. `orderings` of the queues that the index knows."""
+    """`epoch` is None while the index is not whole, `at` in ms, `orderings` those of the queues it knows."""
 
     epoch: int | None
+    at: int
     seq: int
     token: int
     orderings: dict[str, str]
@@ -72,7 +73,11 @@ async def take(redis: Redis, scope: ScopeKeys, places: Places) -> Snapshot:
 
 
 def _commands(scope: ScopeKeys, ids: list[str], slugs: Mapping[str, list[str]]) -> list[Command]:
-    commands: list[Command] = [("GET", scope.shard.epoch), ("HMGET", scope.key("meta"), "seq", "token")]
+    commands: list[Command] = [
+        ("GET", scope.shard.epoch),
+        ("TIME",),
+        ("HMGET", scope.key("meta"), "seq", "token"),
+    ]
     commands += [("HMGET", scope.key(name), *ids) for name in ("state", "overlay", "outcome")]
     commands += [("HEXISTS", scope.key("body"), message_id) for message_id in ids]
     for slug, members in slugs.items():
@@ -83,7 +88,7 @@ def _commands(scope: ScopeKeys, ids: list[str], slugs: Mapping[str, list[str]]) 
 
 
 def _read(ids: list[str], slugs: Mapping[str, list[str]], answers: list[Any]) -> Snapshot:
-    epoch, (seq, token), states, overlays, outcomes, *rest = answers
+    epoch, (seconds, _micros), (seq, token), states, overlays, outcomes, *rest = answers
     messages: dict[str, Seen] = {}
     for place, message_id in enumerate(ids):
         record, unreadable = read_record(states[place])
@@ -107,4 +112,6 @@ def _read(ids: list[str], slugs: Mapping[str, list[str]], answers: list[Any]) ->
         for message_id, seen in messages.items()
         if seen.record is None or (seen.record.queue, message_id) in looked
     }
-    return Snapshot(int(epoch) if epoch else None, int(seq or 0), int(token or 0), orderings, stayed)
+    return Snapshot(
+        int(epoch) if epoch else None, int(seconds) * 1000, int(seq or 0), int(token or 0), orderings, stayed
+    )

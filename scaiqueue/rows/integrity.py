@@ -118,6 +118,14 @@ async def page(
     return [Noted(**row) for row in rows[:limit]], len(rows) > limit
 
 
+async def close_unseen(engine: AsyncEngine, since: int, now: int) -> None:
+    """What a whole round since `since` (ms) has not seen again is over: recovered, or put right otherwise."""
+    c = integrity.c
+    over = update(integrity).where(c.corrected_at == 0, c.seen_at < since)
+    async with engine.begin() as conn:
+        await conn.execute(over.values(corrected_at=now, correction="not seen any more"))
+
+
 async def prune(engine: AsyncEngine, before: int) -> None:
     """Forget what was last seen before `before` (ms)."""
     async with engine.begin() as conn:

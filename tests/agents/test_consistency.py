@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 
 import pytest
@@ -17,7 +18,7 @@ from scaiqueue_agents.jobs import open_queue
 from scaiqueue_agents.worker import open_context
 from tests.integrity.conftest import Checked, open_checked
 
-LONG = Budget(60)
+LONG = Budget(math.inf)
 
 
 @pytest.fixture
@@ -55,11 +56,16 @@ async def test_a_divergence_is_noted_corrected_and_counted(checked: Checked, con
 async def test_what_is_not_corrected_is_one_finding_however_often_it_is_seen(
     checked: Checked, context: AgentContext
 ) -> None:
-    await checked.stack.redis.hset(checked.stack.scope.key("state"), str(uuid7()), b"\xc1")
+    strange = str(uuid7())
+    await checked.stack.redis.hset(checked.stack.scope.key("state"), strange, b"\xc1")
     for _ in range(3):
         assert (await check_consistency(context, LONG))["divergences"] == {"unreadable": 1}
     (noted,) = await checked.stack.all_of("integrity")
     assert (noted["looks"], noted["corrected_at"]) == (3, 0)
+    await checked.stack.redis.hdel(checked.stack.scope.key("state"), strange)
+    await check_consistency(context, LONG)
+    (noted,) = await checked.stack.all_of("integrity")
+    assert (noted["looks"], noted["correction"]) == (3, "not seen any more")
 
 
 async def test_a_run_goes_on_where_the_last_one_ended(checked: Checked, context: AgentContext) -> None:

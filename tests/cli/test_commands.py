@@ -86,14 +86,19 @@ def test_doctor_is_content_with_good_servers(shell: Shell, mariadb_url: str) -> 
 
 
 def test_doctor_names_what_is_bad_and_the_remedy(shell: Shell, mariadb_server: MariaDbServer) -> None:
-    with RedisServer(maxmemory_policy="allkeys-lru") as redis:
+    with RedisServer(maxmemory_policy="allkeys-lru", maxmemory=1000) as redis:
         shell.environment |= {
             "SCAIQUEUE_REDIS_URL": redis.url,
             "SCAIQUEUE_DATABASE_URL": mariadb_server.create_database("unmigrated"),
         }
         said = shell("doctor", status=1)
         mariadb_server.drop_database("unmigrated")
-    for remedy in ("maxmemory-policy noeviction", "CONFIG SET appendonly yes", "`scaiqueue migrate up`"):
+    for remedy in (
+        "maxmemory-policy noeviction",
+        "CONFIG SET appendonly yes",
+        "or raise maxmemory",
+        "`scaiqueue migrate up`",
+    ):
         assert remedy in said
 
 

@@ -33,13 +33,14 @@ class Process(Server):
 
 
 class ApiProcess(Process):
-    def __init__(self, **settings: str) -> None:
-        super().__init__("api", **settings)
+    def __init__(self, *options: str, **settings: str) -> None:
+        super().__init__("api", *options, **settings)
+        self.options = options
         self.renumber()
 
     def renumber(self) -> None:
         self.port = free_port()
-        self.words = ("api", "--port", str(self.port))
+        self.words = ("api", "--port", str(self.port), *self.options)
 
     @property
     def url(self) -> str:

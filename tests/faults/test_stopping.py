@@ -46,10 +46,11 @@ def _leased(redis: RedisServer) -> set[str]:
         }
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
 async def test_a_stop_under_load_leaves_nothing_behind(
-    redis_server: RedisServer, settings: dict[str, str]
+    redis_server: RedisServer, settings: dict[str, str], workers: str
 ) -> None:
-    with ApiProcess(**settings) as api:
+    with ApiProcess("--workers", workers, **settings) as api:
         async with open_queue(api.url) as queue:
             await queue.make(visibility_timeout_s=600)
             idle = "/v1/modules/scaiqueue/scopes/s/queues"
@@ -60,10 +61,10 @@ async def test_a_stop_under_load_leaves_nothing_behind(
                 for _ in range(10)
             ]
 
-            async def all_wait() -> bool:
-                return await queue.metric("scaiqueue_claims_waiting") >= len(waiting)
+            async def someone_waits() -> bool:
+                return await queue.metric("scaiqueue_claims_waiting") > 0
 
-            await eventually(all_wait)
+            await eventually(someone_waits)
             async with Load([api.url]) as load:
                 load.start(producers=8, consumers=8)
                 await eventually(lambda: len(load.completed) > 200, timeout=60)

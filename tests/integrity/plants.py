@@ -11,7 +11,9 @@ import msgspec
 from sqlalchemy import delete, update
 from uuid_utils import uuid7
 
+from scaiqueue.integrity.judge import FORGOTTEN_WITHIN_MS
 from scaiqueue.integrity.kinds import Kind
+from scaiqueue.records import decode_record, encode_record
 from scaiqueue.rows.tables import journal_positions, messages
 from tests.eventually import eventually
 from tests.integrity.conftest import Checked
@@ -215,15 +217,17 @@ async def ended_and_never_forgotten(checked: Checked) -> None:
     await checked.settled()
     await checked.stop()
     await stack.complete(claimed)
-    parts = {name: await stack.redis.hget(stack.scope.key(name), message_id) for name in ("state", "body")}
+    ended = decode_record(await stack.redis.hget(stack.scope.key("state"), message_id) or b"")
+    ended.updated_at -= FORGOTTEN_WITHIN_MS + 1000
+    body = await stack.redis.hget(stack.scope.key("body"), message_id)
     await checked.start()
 
     async def forgotten() -> bool:
         return not await stack.redis.hexists(stack.scope.key("state"), message_id)
 
     await eventually(forgotten)
-    for name, value in parts.items():
-        await stack.redis.hset(stack.scope.key(name), message_id, value)
+    await stack.redis.hset(stack.scope.key("state"), message_id, encode_record(ended))
+    await stack.redis.hset(stack.scope.key("body"), message_id, body)
 
 
 @plant(Kind.not_indexed)
