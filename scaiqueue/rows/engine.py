@@ -21,14 +21,14 @@ SESSION = (
     "innodb_lock_wait_timeout=10"
 )
 BUSY_MS = 15_000
-POOL_WITHIN_S = 30.0
+POOL_WITHIN_S = 5.0
 CONNECTED_WITHIN_S = 5
 READ_ONLY = "scaiqueue_read"
 
 
 def open_engine(url: str, *, pool_size: int = 8, within_s: float | None = None) -> AsyncEngine:
-    """An engine for `mysql+asyncmy://…` or `sqlite+aiosqlite:///…`. No answer of a server, and no wait for
-    a connection, takes longer than `within_s`; None: as long as it takes, for migrations.
+    """An engine for `mysql+asyncmy://…` or `sqlite+aiosqlite:///…`. No answer of a server takes longer
+    than `within_s`; None: as long as it takes, for migrations.
 
     `engine.begin()` is a write transaction (on SQLite it takes the write lock at once);
     use `reading(engine)` to read. Raises SettingsError for another kind of URL.
@@ -38,7 +38,7 @@ def open_engine(url: str, *, pool_size: int = 8, within_s: float | None = None) 
     except ArgumentError:
         raise SettingsError(f"database_url: {url!r} is not a database URL") from None
     if parsed.drivername == "sqlite+aiosqlite":
-        return _open_sqlite(parsed, pool_size, within_s)
+        return _open_sqlite(parsed, pool_size)
     if parsed.drivername in ("mysql+asyncmy", "mariadb+asyncmy"):
         return create_async_engine(
             parsed,
@@ -46,7 +46,7 @@ def open_engine(url: str, *, pool_size: int = 8, within_s: float | None = None) 
             max_overflow=pool_size,
             pool_pre_ping=True,
             pool_recycle=1800,
-            pool_timeout=within_s or POOL_WITHIN_S,
+            pool_timeout=POOL_WITHIN_S,
             connect_args={
                 "charset": "utf8mb4",
                 "init_command": SESSION,
@@ -71,12 +71,10 @@ def is_sqlite(engine: AsyncEngine | AsyncConnection) -> bool:
     return engine.dialect.name == "sqlite"
 
 
-def _open_sqlite(url: URL, pool_size: int, within_s: float | None) -> AsyncEngine:
+def _open_sqlite(url: URL, pool_size: int) -> AsyncEngine:
     if url.database in (None, "", ":memory:"):
         raise SettingsError("database_url: SQLite needs a file, rows in memory are not durable")
-    engine = create_async_engine(
-        url, pool_size=pool_size, max_overflow=pool_size, pool_timeout=within_s or POOL_WITHIN_S
-    )
+    engine = create_async_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_timeout=POOL_WITHIN_S)
 
     @event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:

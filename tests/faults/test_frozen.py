@@ -10,12 +10,13 @@ from typing import Any
 import httpx
 import pytest
 
+from scaiqueue.rows.engine import CONNECTED_WITHIN_S, POOL_WITHIN_S
 from tests.eventually import eventually
 from tests.faults.conftest import BASE, ApiProcess, Queue, open_queue
 from tests.servers import MariaDbServer, RedisServer, Server
 
-# Two bounded waits for the row store, or the wait for a commit and two for Redis.
-BOUND_S = 20.0
+# For the row store: a place in the pool, an answer, and a new connection; for Redis less.
+BOUND_S = POOL_WITHIN_S + 12 + CONNECTED_WITHIN_S + 5
 
 
 @pytest.fixture

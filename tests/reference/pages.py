@@ -41,7 +41,7 @@ PURPOSES = {
     "backlog_limit": "messages of a shard that may wait for their rows; then publish answers `BACKLOG_FULL`",
     "commit_timeout_s": "longest wait for a row's commit; then `SCAIQUEUE_UNAVAILABLE`",
     "redis_timeout_ms": "longest wait for a connection of Redis, and for an answer; a call that takes longer has failed",
-    "database_timeout_s": "the same for the row store; longer than its lock wait of 10 s",
+    "database_timeout_s": "longest wait for an answer of the row store; more than its lock wait of 10 s",
     "archive_after_s": "age at which terminal rows move to the archive",
     "event_retention_s": "how long events are kept; 0: for ever",
     "worker_metrics_port": "port of the worker's metrics; 0: none",
