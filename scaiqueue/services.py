@@ -64,7 +64,7 @@ class Services:
         within_s = settings.redis_timeout_ms / 1000
         self.redis = open_redis(settings.redis_url, within_s=within_s)
         self.engine = open_engine(settings.database_url, within_s=settings.database_timeout_s)
-        self.pipeline = ConnectionPipeline(self.redis)
+        self.pipeline = ConnectionPipeline(self.redis, within_s)
         self.runner = ScriptRunner(self.redis, execute=self.pipeline.execute)
         self.recovery = Recovery(
             self.redis,

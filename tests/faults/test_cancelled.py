@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 
+import pytest
+
 from scaiqueue.connection import CONNECTIONS, open_redis
+from scaiqueue.connection_pipeline import ConnectionPipeline
 from tests.eventually import eventually
 from tests.faults.conftest import ApiProcess, open_queue
 from tests.servers import RedisServer
@@ -13,14 +16,18 @@ from tests.servers import RedisServer
 CALLS = 10_000
 
 
+@pytest.mark.parametrize("through", ["pool", "pipeline"])
 async def test_replies_belong_to_their_requests_through_a_storm_of_cancellations(
-    redis_server: RedisServer,
+    redis_server: RedisServer, through: str
 ) -> None:
     chance = random.Random(9)
     redis = open_redis(redis_server.url)
+    pipeline = ConnectionPipeline(redis)
     answered = cancelled = 0
 
     async def call(nonce: str) -> str:
+        if through == "pipeline":
+            return str((await pipeline.execute("EVAL", "return ARGV[1]", 0, nonce)).decode())
         async with redis.pipeline(transaction=False) as pipe:
             pipe.eval("return ARGV[1]", 0, nonce)
             pipe.echo(nonce)
@@ -47,6 +54,7 @@ async def test_replies_belong_to_their_requests_through_a_storm_of_cancellations
         everyone = await asyncio.gather(*(call(f"after {n}") for n in range(4 * CONNECTIONS)))
         assert everyone == [f"after {n}" for n in range(4 * CONNECTIONS)]
     finally:
+        await pipeline.aclose()
         await redis.aclose()
 
 

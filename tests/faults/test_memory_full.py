@@ -60,7 +60,7 @@ async def test_what_frees_memory_goes_on_and_publishes_come_back(
                 assert ready.status_code == 200, "claims can be served"
                 return "of maxmemory" in ready.json()["alarms"].get("redis_memory", "")
 
-            await eventually(alarmed)
+            await eventually(alarmed, timeout=60)
             assert await queue.metric("scaiqueue_redis_memory_ratio") >= 0.9
 
             # A lease that is lost comes back by the agents, though SAQ can take no job.
@@ -70,7 +70,7 @@ async def test_what_frees_memory_goes_on_and_publishes_come_back(
             async def back() -> bool:
                 return await queue.state(lost["id"]) == "pending"
 
-            await eventually(back)
+            await eventually(back, timeout=60)
             (failing,) = await queue.claim()
             path = f"{queue.scope}/messages/{failing['id']}/fail"
             answer = await queue.http.post(path, json={"claim_token": failing["claim_token"], "reason": "no"})
@@ -80,7 +80,7 @@ async def test_what_frees_memory_goes_on_and_publishes_come_back(
             async def published() -> bool:
                 return (await queue.publish(BODY)).status_code == 201
 
-            await eventually(published)
+            await eventually(published, timeout=60)
 
 
 async def test_a_process_that_starts_at_the_limit_takes_over(
@@ -105,7 +105,7 @@ async def test_a_process_that_starts_at_the_limit_takes_over(
                 lists = await queue.http.get(f"{queue.scope}/messages", params={"state": "completed"})
                 return bool(lists.json()["data"]) and await _forgotten(small_redis)
 
-            await eventually(committed)
+            await eventually(committed, timeout=60)
             with small_redis.client() as client:
                 client.config_set("maxmemory", 0)
             assert (await queue.publish(BODY)).status_code == 201
