@@ -15,6 +15,7 @@ from scaiqueue.persister.shard import journal_end
 from scaiqueue.records import Version
 from scaiqueue.rows import positions
 from scaiqueue.rows.engine import reading
+from scaiqueue.upkeep import UpkeepLock
 
 RUN_ID = "run_id"
 # As long as the next process waits where one died in the middle of it; it is extended page by page.
@@ -30,7 +31,7 @@ class Health(NamedTuple):
 
 def recovery_lock(redis: Redis) -> Lock:
     """Only one process recovers at a time; the position's compare-and-set holds where the lock is lost."""
-    return redis.lock(RECOVERY_KEY, timeout=LOCK_SECONDS, sleep=0.1)
+    return UpkeepLock(redis, RECOVERY_KEY, timeout=LOCK_SECONDS, sleep=0.1)
 
 
 async def look(redis: Redis, shards: Sequence[int]) -> Health:
