@@ -28,11 +28,9 @@ class _Replies(asyncio.Protocol):
     def __init__(self) -> None:
         self.open = True
         self.waiting: deque[asyncio.Future[Any]] = deque()
-        self.heard = True
         self._reader = hiredis.Reader(protocolError=InvalidResponse, replyError=parse_error)
 
     def data_received(self, data: bytes) -> None:
-        self.heard = True
         self._reader.feed(data)
         while (reply := self._reader.gets()) is not False:
             if isinstance(reply, hiredis.PushNotification):
@@ -56,7 +54,8 @@ class _Replies(asyncio.Protocol):
 class ConnectionPipeline:
     """Sends commands without waiting for those before. A call that was lost is not repeated.
 
-    A server that says nothing for `silence_s` is given up: as long as redis-py waits for a reply.
+    The connection is given up when a call has waited for `silence_s`, or for twice as long if others were
+    before it: looking at the oldest now and then costs calls nothing.
     """
 
     def __init__(self, redis: Redis, silence_s: float = WITHIN_S) -> None:
@@ -67,6 +66,7 @@ class ConnectionPipeline:
         self._replies = _Replies()
         self._replies.open = False
         self._watch: asyncio.TimerHandle | None = None
+        self._oldest: asyncio.Future[Any] | None = None
 
     async def execute(self, *words: EncodableT) -> Any:
         """The reply. Raises redis.exceptions as redis-py does; ConnectionError where it is not known
@@ -82,20 +82,22 @@ class ConnectionPipeline:
         replies.waiting.append(waiter)
         connection.write(packed)
         if self._watch is None:
-            replies.heard = False
-            self._watch = asyncio.get_running_loop().call_later(self._silence_s, self._look)
+            self._look_later(waiter)
         return waiter
 
     def _look(self) -> None:
-        """While calls are under way: a server that says nothing for so long is given up."""
+        """While calls are under way: the one that was the oldest at the last look must be through."""
         self._watch = None
         replies, connection = self._replies, self._connection
         if not replies.waiting or connection is None:
             return
-        if not replies.heard:
+        if replies.waiting[0] is self._oldest:
             connection.abort()
             return
-        replies.heard = False
+        self._look_later(replies.waiting[0])
+
+    def _look_later(self, oldest: asyncio.Future[Any]) -> None:
+        self._oldest = oldest
         self._watch = asyncio.get_running_loop().call_later(self._silence_s, self._look)
 
     async def _connected(self) -> _Replies:
@@ -103,7 +105,8 @@ class ConnectionPipeline:
             if not self._replies.open:
                 await self.aclose()
                 connection: PackedConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
-                await connection.connect()  # type: ignore[no-untyped-call]
+                async with asyncio.timeout(self._silence_s):
+                    await connection.connect()  # type: ignore[no-untyped-call]
                 self._connection, self._replies = connection, _Replies()
                 connection.hand_over(self._replies)
         return self._replies

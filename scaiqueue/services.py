@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Coroutine, Sequence
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
 import structlog
+from redis.exceptions import RedisError
 from sqlalchemy import literal, select
 from uuid_utils import uuid7
 
 from scaiqueue.api.permissions import ALL_PERMISSIONS
 from scaiqueue.connection import open_redis
 from scaiqueue.connection_pipeline import ConnectionPipeline
-from scaiqueue.keys import ScopeKeys, Shard
+from scaiqueue.fallback.belief import Belief, Path
+from scaiqueue.fallback.depths import row_depths
+from scaiqueue.fallback.gate import Gate
+from scaiqueue.fallback.runner import FallbackRunner
+from scaiqueue.fallback.sweep import Sweep
+from scaiqueue.fallback.watch import Watch
+from scaiqueue.keys import QueueKeys, ScopeKeys, Shard
 from scaiqueue.moments import now_ms
 from scaiqueue.persister.service import Persister
 from scaiqueue.queueing.administration import Administration
 from scaiqueue.queueing.claim import Claimer
 from scaiqueue.queueing.configure import Configurator, Repairer
+from scaiqueue.queueing.depths import Depths, read_depths
 from scaiqueue.queueing.directory import Directory
 from scaiqueue.queueing.key_ring import KeyRing, secret_hash
 from scaiqueue.queueing.memory import MemoryWatch
@@ -32,7 +40,7 @@ from scaiqueue.queueing.settle import Settlement
 from scaiqueue.queueing.signals import Signals
 from scaiqueue.queueing.waiting import WaitingRoom
 from scaiqueue.recovery.service import Limits, Recovery
-from scaiqueue.rows import api_keys
+from scaiqueue.rows import api_keys, positions
 from scaiqueue.rows.api_keys import KeyRow
 from scaiqueue.rows.engine import open_engine, reading
 from scaiqueue.rows.migrate import upgrade
@@ -49,9 +57,12 @@ _log = structlog.get_logger("scaiqueue.services")
 
 
 class Readiness(msgspec.Struct):
-    """Whether calls can be served, and what is in the way. An alarm is for an operator, no obstacle yet."""
+    """Whether calls can be served, and what is in the way. `mode`: calls go through Redis, through the rows
+    while Redis is away (`fallback`), or wait while one takes over from the other. An alarm is for an
+    operator, no obstacle yet."""
 
     ready: bool
+    mode: Literal["redis", "leaving", "fallback", "returning"]
     failures: dict[str, str]
     alarms: dict[str, str]
 
@@ -85,7 +96,26 @@ class Services:
             on_changed=self._changed,
             on_gap=self._missed,
         )
-        self.configurator = Configurator(self.runner)
+        # The mode is read, and Redis listened to, on connections that no load can hold up.
+        self._mode_engine = open_engine(settings.database_url, pool_size=1)
+        self.belief = Belief(self._mode_engine)
+        self.fallback = FallbackRunner(
+            self.engine,
+            max_body=settings.max_body_bytes,
+            committed=lambda shard, version: self.persister.watermarks.advance(shard, version),
+            wake=self.room.wake,
+        )
+        self.watch = Watch(
+            open_redis(settings.redis_url, connections=1, within_s=within_s),
+            self.redis,
+            self.belief,
+            settings.redis_silence_ms / 1000,
+            self.recovery.prepare,
+        )
+        self.sweep = Sweep(self.belief, self.fallback, self.room.wake_all)
+        self.gate = Gate(self.redis, self.belief, self.fallback, self.pipeline.execute)
+        self.gate.may_reload = self.recovery.may_reload
+        self.configurator = Configurator(self.gate)
         self.administration = Administration(
             self.engine, settings, self.configurator, lambda scope_id: self.changed("scope", scope_id)
         )
@@ -93,33 +123,37 @@ class Services:
             self.redis, self.runner, self.engine, shards=settings.shards, recover=self.recovery.prepare
         )
         watermarks, repairer = self.persister.watermarks, Repairer(self.engine, self.configurator)
-        self.reader = MessageReader(self.redis, self.engine, self.directory)
-        self.publisher = Publisher(self.runner, watermarks, repairer, settings.commit_timeout_s)
-        self.claimer = Claimer(self.runner, self.room, repairer)
-        self.settlement = Settlement(self.runner, watermarks, self.reader.facts, settings.commit_timeout_s)
-        self.purger = Purger(self.runner, watermarks, settings.commit_timeout_s)
+        self.reader = MessageReader(self.redis, self.engine, self.directory, self._rows_lead)
+        watermarks.rows_lead = self._rows_lead
+        self.publisher = Publisher(self.gate, watermarks, repairer, settings.commit_timeout_s)
+        self.claimer = Claimer(self.gate, self.room, repairer)
+        self.settlement = Settlement(self.gate, watermarks, self.reader.facts, settings.commit_timeout_s)
+        self.purger = Purger(self.gate, watermarks, settings.commit_timeout_s)
         self.removal = Removal(
             self.redis,
-            self.runner,
+            self.gate,
             self.engine,
             self.administration,
             self.configurator,
             self.purger,
             lambda scope_id: self.changed("scope", scope_id),
         )
-        self.redriver = Redriver(self.runner, self.engine, watermarks, self.directory)
+        self.redriver = Redriver(self.gate, self.engine, watermarks, self.directory)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Bring everything up, in the order of what needs what."""
         await upgrade(self.settings.database_url)
-        await self.recovery.prepare()
+        await self._prepare()
         await self._create_first_key()
+        await self.belief.refresh()
+        self.watch.start()
         await self.recovery.start()
         await self.persister.start()
         self._spawn("signals", self.signals.run())
         self._spawn("waiting room", self.room.run())
         self._spawn("redrive", self.redriver.run())
+        self._spawn("fallback sweep", self.sweep.run())
         self._spawn("keys", self.key_ring.run())
         self._spawn("memory", self.memory.run())
 
@@ -129,10 +163,31 @@ class Services:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.persister.stop()
         await self.recovery.stop()
+        await self.watch.stop()
         await self.key_ring.write_last_uses()
         await self.pipeline.aclose()
         await self.redis.aclose()
         await self.engine.dispose()
+        await self._mode_engine.dispose()
+
+    def _rows_lead(self) -> bool:
+        return self.belief.path is Path.rows
+
+    async def _prepare(self) -> None:
+        """An installation that has been in use starts without Redis, too: the rows take over."""
+        try:
+            await self.recovery.prepare()
+        except (RedisError, OSError) as error:
+            async with reading(self.engine) as connection:
+                if await positions.number_of_shards(connection) < self.settings.shards:
+                    raise
+            _log.error("started without Redis", error=str(error))
+
+    async def depths(self, queues: Sequence[tuple[QueueKeys, str]]) -> list[Depths]:
+        """Of queues given with their ordering."""
+        if self._rows_lead():
+            return await row_depths(self.engine, [keys for keys, _ in queues])
+        return await read_depths(self.redis, queues)
 
     async def run_agent(self, name: str) -> bool:
         """Ask a worker for a run of a system agent; False if one waits already. Raises LookupError."""
@@ -144,7 +199,9 @@ class Services:
 
     async def readiness(self) -> Readiness:
         """Ask what every call needs, each within a bound."""
-        checks = {"scripts": self._ask_scripts(), "rows": self._ask_rows()}
+        checks = {"rows": self._ask_rows()}
+        if self.belief.path is not Path.rows:
+            checks["scripts"] = self._ask_scripts()
         answers = await asyncio.gather(
             *(asyncio.wait_for(check, READY_WITHIN_S) for check in checks.values()), return_exceptions=True
         )
@@ -154,7 +211,8 @@ class Services:
             if isinstance(answer, BaseException)
         }
         memory = self.memory.now.alarm
-        return Readiness(not failures, failures, {"redis_memory": memory} if memory else {})
+        alarms = {"redis_memory": memory} if memory else {}
+        return Readiness(not failures, self.belief.row.mode.value, failures, alarms)
 
     async def _ask_scripts(self) -> None:
         """Run a script by its SHA-1 on every shard, on a scope that isn't there."""
@@ -163,7 +221,7 @@ class Services:
             complete_call(ScopeKeys(Shard(number), "_", "_"), [item])
             for number in range(self.settings.shards)
         ]
-        for answer in await self.runner.run_many(calls):
+        for answer in await self.gate.run_many(calls):
             if isinstance(answer, Exception):
                 raise answer
             parse_reply(answer)

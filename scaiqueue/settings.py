@@ -45,6 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     backlog_limit: Positive = 200_000
     commit_timeout_s: Positive = 10
     redis_timeout_ms: Annotated[int, Meta(ge=500, le=60_000)] = 2000
+    redis_silence_ms: Annotated[int, Meta(ge=0, le=600_000)] = 500
     database_timeout_s: Annotated[int, Meta(ge=11, le=600)] = 15
     archive_after_s: Annotated[int, Meta(ge=0)] = 3600
     event_retention_s: Annotated[int, Meta(ge=0)] = 30 * 86400

@@ -73,7 +73,8 @@ class Persister:
     async def start(self) -> None:
         """Returns once the free shards are taken up; commits go on in the background."""
         await self.watermarks.start()
-        await self._share_out()
+        with contextlib.suppress(RedisError, OSError):  # without Redis there is nothing to persist
+            await self._share_out()
         self._loops = [asyncio.create_task(self._read()), asyncio.create_task(self._own())]
 
     async def stop(self) -> None:

@@ -33,6 +33,8 @@ ROW_FAULTS = {1118, 1644, 4025}
 IN_ONE_QUERY = 500
 IN_FLIGHT = 2
 T = TypeVar("T")
+# Moves the position of a shard by compare-and-set, in the batch's transaction.
+Advance = Callable[[AsyncConnection, int, Version, Version, int, int], Awaitable[bool]]
 
 
 class PositionMoved(Exception):
@@ -42,12 +44,13 @@ class PositionMoved(Exception):
 class Writer:
     """Writes batches of one row store. `redis` serves bodies of rows that turn out to be missing."""
 
-    def __init__(self, engine: AsyncEngine, redis: Redis) -> None:
+    def __init__(self, engine: AsyncEngine, redis: Redis, advance: Advance = positions.advance) -> None:
         self.engine = engine
         self.redis = redis
         # One commits while the other's batch is made ready; more would only make batches smaller.
         self.slots = asyncio.Semaphore(IN_FLIGHT)
         self._idle: list[AsyncConnection] = []
+        self._advance = advance
         self.bulk: BulkWriter = SqliteBulk() if is_sqlite(engine) else MariaDbBulk()
 
     async def commit(self, batch: Batch, rows: Rows, old: Version) -> None:
@@ -91,7 +94,7 @@ class Writer:
 
     async def _carefully(self, step: Step, batch: Batch, rows: Rows) -> None:
         async with self.engine.begin() as conn:
-            if not await positions.advance(conn, *step):
+            if not await self._advance(conn, *step):
                 raise PositionMoved
             refused = rows.refused + await _CarefulWrite(self, conn, batch).write(rows)
             if refused:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from scaiqueue.errors import Code, QueueError
-from scaiqueue.keys import QueueKeys
+from scaiqueue.fallback.rules import Rules
+from scaiqueue.moments import now_ms
 from scaiqueue.queueing.depths import effective_ranks
 from scaiqueue.queueing.directory import Directory, QueueEntry, ScopeEntry
 from scaiqueue.queueing.header import read_header
@@ -21,12 +22,22 @@ from scaiqueue.rows.messages import MessageRow
 
 
 class MessageReader:
-    """Raises SCAIQUEUE_MESSAGE_NOT_FOUND for ids that neither index nor rows know in the scope."""
+    """Raises SCAIQUEUE_MESSAGE_NOT_FOUND for ids that neither index nor rows know in the scope.
 
-    def __init__(self, redis: Redis, engine: AsyncEngine, directory: Directory) -> None:
+    While `rows_lead`, which is when Redis is away, the rows alone are asked.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        engine: AsyncEngine,
+        directory: Directory,
+        rows_lead: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._redis = redis
         self._engine = engine
         self._directory = directory
+        self._rows_lead = rows_lead
 
     async def place(self, scope: ScopeEntry, slug: str) -> Place:
         """The ids around a message; a queue that is gone has none."""
@@ -46,11 +57,13 @@ class MessageReader:
         packed, envelope, outcome = parts
         record, (header, body) = decode_record(packed), split_envelope(envelope)
         queue = await self._queue(scope, record.queue)
-        ranks = await effective_ranks(self._redis, _ranked(queue, record, message_id))
-        fields = (record, read_header(header), body, decode_outcome(outcome), ranks[0] if ranks else None)
+        ranks = await self._ranks([(message_id, queue, record)])
+        fields = (record, read_header(header), body, decode_outcome(outcome), ranks.get(message_id))
         return Message(**fields_of(_place(scope, queue), message_id, *fields))
 
     async def _parts(self, scope: ScopeEntry, message_id: str) -> tuple[bytes, bytes, bytes] | None:
+        if self._rows_lead():
+            return None
         pipe = self._redis.pipeline(transaction=False)
         for name in ("state", "body", "outcome"):
             pipe.hget(scope.keys.key(name), message_id)
@@ -60,9 +73,10 @@ class MessageReader:
 
     async def record(self, scope: ScopeEntry, message_id: str) -> Record:
         """State and place alone."""
-        found = await self._redis.hget(scope.keys.key("state"), message_id)
-        if found is not None:
-            return decode_record(cast(bytes, found))
+        if not self._rows_lead():
+            found = await self._redis.hget(scope.keys.key("state"), message_id)
+            if found is not None:
+                return decode_record(cast(bytes, found))
         return (await self.row(scope, message_id)).record
 
     async def row(self, scope: ScopeEntry, message_id: str) -> MessageRow:
@@ -81,9 +95,7 @@ class MessageReader:
     async def from_rows(self, scope: ScopeEntry, rows: Sequence[MessageRow]) -> list[Message]:
         """Rows as messages; only the rank of what is pending is asked of the index."""
         queues = {slug: await self._queue(scope, slug) for slug in {row.record.queue for row in rows}}
-        ranked = [place for row in rows for place in _ranked(queues[row.record.queue], row.record, row.id)]
-        found = await effective_ranks(self._redis, ranked)
-        ranks = {message_id: rank for (_, message_id), rank in zip(ranked, found, strict=True)}
+        ranks = await self._ranks([(row.id, queues[row.record.queue], row.record) for row in rows])
         return [
             Message(
                 **fields_of(
@@ -99,13 +111,21 @@ class MessageReader:
             for row in rows
         ]
 
+    async def _ranks(
+        self, messages: Sequence[tuple[str, QueueEntry | None, Record]]
+    ) -> dict[str, int | None]:
+        """Of those that have one: what is pending in a priority queue."""
+        ranked = [
+            (message_id, queue, record)
+            for message_id, queue, record in messages
+            if queue and record.state == State.pending and queue.settings.ordering == "priority"
+        ]
+        if self._rows_lead():
+            now = now_ms()
+            return {name: Rules.of(queue.row).rank(record, now) for name, queue, record in ranked}
+        found = await effective_ranks(self._redis, [(queue.keys, name) for name, queue, _ in ranked])
+        return {name: rank for (name, _, _), rank in zip(ranked, found, strict=True)}
+
 
 def _place(scope: ScopeEntry, queue: QueueEntry | None) -> Place:
     return Place(scope.row.tenant_id, scope.id, queue.id if queue else None)
-
-
-def _ranked(queue: QueueEntry | None, record: Record, message_id: str) -> list[tuple[QueueKeys, str]]:
-    """Where the message's rank stands, if it has one."""
-    if queue is None or record.state != State.pending or queue.settings.ordering != "priority":
-        return []
-    return [(queue.keys, message_id)]

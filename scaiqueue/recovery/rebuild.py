@@ -51,9 +51,11 @@ class Rebuild:
         self._progress = Progress(shard.number)
         self._largest_seq: dict[str, int] = {}
 
-    async def run(self, journal_end: Version, position: Version, *, lost_all: bool) -> int:
+    async def run(
+        self, journal_end: Version, position: Version, *, lost_all: bool, left: bool = False
+    ) -> int:
         """Restore what was touched after `journal_end` and up to `position`, or all that lives; answers how
-        many messages."""
+        many messages. `left`: the rows have gone on from `position` by themselves."""
         found = await self._scopes()
         await self._configure(found)
         if lost_all:
@@ -65,6 +67,8 @@ class Rebuild:
             await self._restore(
                 restorable.touched_between(self.engine, self.shard.number, journal_end, position)
             )
+            if left:
+                await self._restore(restorable.touched_later(self.engine, self.shard.number, position.epoch))
         for scope in found if self.epoch > 1 else ():
             await self._raise_counters(keys_of(scope))
             await self._remember_keys(keys_of(scope))

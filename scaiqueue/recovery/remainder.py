@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -11,9 +11,10 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from scaiqueue.fallback import mode
 from scaiqueue.keys import ScopeKeys, Shard
 from scaiqueue.moments import now_ms
-from scaiqueue.persister.batch import Batch, ScopeBatch
+from scaiqueue.persister.batch import Batch, Rows, ScopeBatch
 from scaiqueue.persister.collect import load_parts, load_records, make_rows
 from scaiqueue.persister.journal import Entry, JournalGap, after
 from scaiqueue.persister.message_rows import History
@@ -22,7 +23,8 @@ from scaiqueue.persister.transaction import PositionMoved, Writer
 from scaiqueue.records import Version
 from scaiqueue.rows import positions
 from scaiqueue.rows.engine import reading
-from scaiqueue.rows.positions import Position
+from scaiqueue.rows.idempotency import owned_keys
+from scaiqueue.rows.positions import Position, Step
 from scaiqueue.rows.tables import scopes
 from scaiqueue.scripts.runner import ScriptRunner
 
@@ -51,8 +53,51 @@ async def carry_remainder(runner: ScriptRunner, writer: Writer, shard: Shard) ->
 
     The shard must be fenced: nothing is journaled meanwhile.
     """
+    return await _carry(runner, writer, shard, lambda: position_of(writer.engine, shard.number))
+
+
+async def carry_left(runner: ScriptRunner, engine: AsyncEngine, shard: Shard) -> Position | None:
+    """Commit what the journal held when Redis was left, and answer up to where; None: it was not left.
+
+    That is of an earlier epoch than what the rows have done since: it adds what is missing, and overrides
+    nothing.
+    """
+
+    async def position() -> Position:
+        left = await mode.left_position(engine, shard.number)
+        if left is None:
+            raise PositionMoved
+        return left
+
+    if await mode.left_position(engine, shard.number) is None:
+        return None
+    writer = LeftWriter(engine, runner.redis, mode.advance_left)
+    return await _carry(runner, writer, shard, position)
+
+
+class LeftWriter(Writer):
+    """Writes batches of a journal that was left: idempotency keys that were used again stay as they are."""
+
+    async def commit(self, batch: Batch, rows: Rows, old: Version) -> None:
+        keys = [(row.scope_id, row.queue, row.key_hash) for row in rows.idempotency]
+        if keys:
+            async with reading(self.engine) as conn:
+                taken = await owned_keys(conn, keys)
+            rows.idempotency = [
+                row for row, key in zip(rows.idempotency, keys, strict=True) if key not in taken
+            ]
+        await super().commit(batch, rows, old)
+
+    async def _quick(self, step: Step, batch: Batch, rows: Rows) -> bool:
+        """Rows may be newer than the journal: each is looked at."""
+        return False
+
+
+async def _carry(
+    runner: ScriptRunner, writer: Writer, shard: Shard, position_now: Callable[[], Awaitable[Position]]
+) -> Position:
     while True:
-        position = await position_of(writer.engine, shard.number)
+        position = await position_now()
         journal = ShardJournal(shard, position, runner, writer, _nobody)
         try:
             while True:

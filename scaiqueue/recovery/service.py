@@ -14,16 +14,17 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from scaiqueue import upkeep
+from scaiqueue.fallback import mode
 from scaiqueue.keys import Shard
 from scaiqueue.moments import now_ms
 from scaiqueue.persister.shard import journal_end
 from scaiqueue.persister.tasks import cancel_all, happens_within
-from scaiqueue.persister.transaction import Writer
+from scaiqueue.persister.transaction import PositionMoved, Writer
 from scaiqueue.records import Version
 from scaiqueue.recovery.fence import LOCK_SECONDS, RUN_ID, disagreeing, look, recovery_lock
 from scaiqueue.recovery.progress import finished
 from scaiqueue.recovery.rebuild import Rebuild
-from scaiqueue.recovery.remainder import carry_remainder, position_of
+from scaiqueue.recovery.remainder import carry_left, carry_remainder
 from scaiqueue.rows import positions
 from scaiqueue.rows.installation import ensure_shards
 from scaiqueue.scripts.runner import ScriptRunner
@@ -82,15 +83,19 @@ class Recovery:
         """
         async with self._one_at_a_time:
             await ensure_shards(self.engine, len(self.shards))
+            if await mode.is_away(self.engine):
+                return []  # the rows have it all; who leaves that mode calls again
             for _ in range(RACES):
                 try:
                     return await self._prepare()
-                except (RecoveryRace, LockError) as error:
+                except (RecoveryRace, PositionMoved, LockError) as error:
                     log.warning("recovery_raced", error=str(error))
             return await self._prepare()
 
     async def _prepare(self) -> list[int]:
         async with recovery_lock(self.redis) as lock:
+            if await mode.is_away(self.engine):
+                return []
             health = await look(self.redis, self.shards)
             wrong = await disagreeing(self.redis, self.engine, self.shards)
             sick = sorted({*health.fenced, *wrong})
@@ -116,6 +121,7 @@ class Recovery:
         async def keep_lock() -> None:
             await lock.extend(LOCK_SECONDS, replace_ttl=True)
 
+        left = await carry_left(self.runner, self.engine, shard)
         position = await carry_remainder(self.runner, self._writer, shard)
         await keep_lock()
         end = await journal_end(self.redis, shard)
@@ -130,9 +136,13 @@ class Recovery:
         counts = ("published", position.published, "persisted", position.published)
         await upkeep.write(self.redis, "HSET", shard.limits, *counts)
         rebuild = Rebuild(self.runner, self.engine, shard, epoch, keep_lock)
-        restored = await rebuild.run(end, position.version, lost_all=lost_all)
-        if (await position_of(self.engine, shard.number)).version.epoch != epoch:
-            raise RecoveryRace(f"shard {shard.number} was recovered by another process")
+        until = position.version if left is None else left.version
+        restored = await rebuild.run(end, until, lost_all=lost_all, left=left is not None)
+        async with self.engine.begin() as conn:
+            await mode.has_returned(conn, shard.number)
+            at = (await positions.load(conn, [shard.number]))[shard.number].version
+            if at.epoch != epoch:
+                raise RecoveryRace(f"shard {shard.number} was recovered by another process")
         # In this order, and no transaction: none can be begun at the memory limit.
         async with self.redis.pipeline(transaction=False) as pipe:
             upkeep.write(pipe, "HSET", shard.limits, RUN_ID, run_id)

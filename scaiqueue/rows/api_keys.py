@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from scaiqueue.moments import now_ms
-from scaiqueue.rows.engine import reading
+from scaiqueue.rows.engine import LOOK_UP_WITHIN_S, reading
 from scaiqueue.rows.scopes import ensure_tenant
 from scaiqueue.rows.tables import api_keys
 
@@ -54,7 +54,7 @@ async def create_first(engine: AsyncEngine, key: KeyRow) -> None:
 
 
 async def by_hash(engine: AsyncEngine, key_hash: str) -> KeyRow | None:
-    async with reading(engine) as connection:
+    async with reading(engine, LOOK_UP_WITHIN_S) as connection:
         found = await connection.execute(select(api_keys).where(api_keys.c.key_hash == key_hash))
         row = found.mappings().first()
     return None if row is None else _row(row)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
-from sqlalchemy import Connection, event
+from sqlalchemy import ColumnElement, Connection, event, func, literal
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from scaiqueue.moments import now_ms
 from scaiqueue.settings import SettingsError
 
 # Literals in the bulk statements are escaped for exactly this mode.
@@ -23,6 +26,8 @@ SESSION = (
 BUSY_MS = 15_000
 POOL_WITHIN_S = 5.0
 CONNECTED_WITHIN_S = 5
+# What a request may wait for the rows that it names.
+LOOK_UP_WITHIN_S = 3.0
 READ_ONLY = "scaiqueue_read"
 
 
@@ -60,15 +65,25 @@ def open_engine(url: str, *, pool_size: int = 8, within_s: float | None = None) 
 
 
 @asynccontextmanager
-async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A connection for reading: one consistent state on SQLite, and never in a writer's way."""
-    async with engine.connect() as conn:
+async def reading(engine: AsyncEngine, within_s: float | None = None) -> AsyncIterator[AsyncConnection]:
+    """A connection for reading: one consistent state on SQLite, and never in a writer's way.
+
+    Raises TimeoutError after `within_s`: a row store that is frozen says nothing at all.
+    """
+    async with asyncio.timeout(within_s), engine.connect() as conn:
         await conn.execution_options(**{READ_ONLY: True})
         yield conn
 
 
 def is_sqlite(engine: AsyncEngine | AsyncConnection) -> bool:
     return engine.dialect.name == "sqlite"
+
+
+def clock(conn: AsyncConnection) -> ColumnElement[Any]:
+    """The row store's time in ms: one clock for all processes. With SQLite they share a machine's."""
+    if is_sqlite(conn):
+        return literal(now_ms())
+    return func.floor(func.unix_timestamp(func.now(3)) * 1000)
 
 
 def _open_sqlite(url: URL, pool_size: int) -> AsyncEngine:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from scaiqueue.keys import DEAD_LETTER
 from scaiqueue.records import Origin, Record, State
-from scaiqueue.rows.engine import is_sqlite, reading
+from scaiqueue.rows.engine import LOOK_UP_WITHIN_S, is_sqlite, reading
 from scaiqueue.rows.tables import message_archive, messages
 
 MAX_PAGE_BYTES = 8 * 2**20
@@ -83,7 +83,7 @@ def _row(found: Any) -> MessageRow:
 
 async def find(engine: AsyncEngine, scope_id: str, message_id: str) -> MessageRow | None:
     """In the live rows, then in the archive: in that order a row that moves meanwhile is not missed."""
-    async with reading(engine) as connection:
+    async with reading(engine, LOOK_UP_WITHIN_S) as connection:
         for table in (messages, message_archive):
             query = select(table).where(table.c.scope_id == scope_id, table.c.id == message_id)
             if (found := (await connection.execute(query)).first()) is not None:

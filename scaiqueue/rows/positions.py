@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Table, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scaiqueue.records import Version
-from scaiqueue.rows.tables import journal_positions as table
+from scaiqueue.rows.tables import journal_positions
 
 
 class Position(NamedTuple):
@@ -30,7 +30,9 @@ class Step(NamedTuple):
     at: int
 
 
-async def load(conn: AsyncConnection, shards: Iterable[int]) -> dict[int, Position]:
+async def load(
+    conn: AsyncConnection, shards: Iterable[int], table: Table = journal_positions
+) -> dict[int, Position]:
     """Positions of `shards`; one without a row is left out."""
     query = select(table.c.shard, table.c.epoch, table.c.n, table.c.published)
     found = await conn.execute(query.where(table.c.shard.in_(list(shards))))
@@ -39,11 +41,17 @@ async def load(conn: AsyncConnection, shards: Iterable[int]) -> dict[int, Positi
 
 async def number_of_shards(conn: AsyncConnection) -> int:
     """What the installation was made with; 0 before the first start."""
-    return int((await conn.execute(select(func.count()).select_from(table))).scalar_one())
+    return int((await conn.execute(select(func.count()).select_from(journal_positions))).scalar_one())
 
 
 async def advance(
-    conn: AsyncConnection, shard: int, old: Version, new: Version, published: int, now_ms: int
+    conn: AsyncConnection,
+    shard: int,
+    old: Version,
+    new: Version,
+    published: int,
+    now_ms: int,
+    table: Table = journal_positions,
 ) -> bool:
     """Move from `old` to `new`; False when the position is not `old` (any more)."""
     moved = await conn.execute(
@@ -57,5 +65,7 @@ async def advance(
 async def create(conn: AsyncConnection, shard: int, version: Version, now_ms: int) -> None:
     """The first row of a shard. Raises IntegrityError when there is one."""
     await conn.execute(
-        insert(table).values(shard=shard, epoch=version.epoch, n=version.n, published=0, updated_at=now_ms)
+        insert(journal_positions).values(
+            shard=shard, epoch=version.epoch, n=version.n, published=0, updated_at=now_ms
+        )
     )

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from scaiqueue.moments import now_ms
-from scaiqueue.rows.engine import reading
+from scaiqueue.rows.engine import LOOK_UP_WITHIN_S, reading
 from scaiqueue.rows.tables import queues
 
 Ordering = Literal["fifo", "priority", "deadline"]
@@ -109,7 +109,7 @@ async def find(engine: AsyncEngine, scope_id: str, reference: str) -> QueueRow |
     query = select(queues).where(
         queues.c.scope_id == scope_id, or_(queues.c.id == reference, queues.c.slug == reference)
     )
-    async with reading(engine) as connection:
+    async with reading(engine, LOOK_UP_WITHIN_S) as connection:
         found = [_row(row) for row in (await connection.execute(query)).mappings()]
     return min(found, key=lambda row: row.id != reference, default=None)
 

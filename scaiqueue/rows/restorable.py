@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -179,6 +179,34 @@ async def touched_between(
                 yield page
 
 
+async def touched_later(engine: AsyncEngine, shard: int, epoch: int) -> AsyncIterator[list[Restorable]]:
+    """Every message of the shard with a transition in an epoch after `epoch`, archived ones too, in pages.
+
+    For epochs in which the rows went on without Redis: every transition has its event then.
+    """
+    c = events.c
+    at, n = epoch + 1, -1
+    while True:
+        later = or_(c.epoch > at, and_(c.epoch == at, c.n > n))
+        query = select(c.epoch, c.n, c.transitions).where(c.shard == shard, later)
+        async with reading(engine) as conn:
+            rows = (await conn.execute(query.order_by(c.epoch, c.n).limit(EVENTS))).all()
+        if not rows:
+            return
+        for ids in _id_pages(row.transitions for row in rows):
+            for table in (messages, message_archive):
+                if page := await _read(engine, _select(table).where(table.c.id.in_(ids))):
+                    yield page
+        at, n = rows[-1].epoch, rows[-1].n
+
+
+def _id_pages(transitions: Iterable[str]) -> Iterator[list[str]]:
+    joined = "".join(group[-1] for text in transitions for group in _decode_groups(text))
+    ids = sorted({joined[at : at + ID_LENGTH] for at in range(0, len(joined), ID_LENGTH)})
+    for start in range(0, len(ids), PAGE):
+        yield ids[start : start + PAGE]
+
+
 async def _events_are_whole(engine: AsyncEngine, shard: int, after: Version, end: Version) -> bool:
     c = events.c
     between = (c.shard == shard, c.epoch == after.epoch, c.n > after.n, c.n <= end.n)
@@ -196,10 +224,8 @@ async def _ids_of_events(engine: AsyncEngine, shard: int, after: Version) -> Asy
             rows = (await conn.execute(query.order_by(c.n).limit(EVENTS))).all()
         if not rows:
             return
-        joined = "".join(group[-1] for row in rows for group in _decode_groups(row.transitions))
-        ids = sorted({joined[at : at + ID_LENGTH] for at in range(0, len(joined), ID_LENGTH)})
-        for start in range(0, len(ids), PAGE):
-            yield ids[start : start + PAGE]
+        for ids in _id_pages(row.transitions for row in rows):
+            yield ids
         n = rows[-1].n
 
 

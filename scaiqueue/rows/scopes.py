@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from scaiqueue.moments import now_ms
-from scaiqueue.rows.engine import reading
+from scaiqueue.rows.engine import LOOK_UP_WITHIN_S, reading
 from scaiqueue.rows.queues import QueueRow
 from scaiqueue.rows.tables import queues, scopes, tenants
 
@@ -63,7 +63,7 @@ async def find(engine: AsyncEngine, tenant: str, reference: str) -> ScopeRow | N
     query = select(scopes).where(
         scopes.c.tenant_id == tenant, or_(scopes.c.id == reference, scopes.c.slug == reference)
     )
-    async with reading(engine) as connection:
+    async with reading(engine, LOOK_UP_WITHIN_S) as connection:
         found = [_row(row) for row in (await connection.execute(query)).mappings()]
     return min(found, key=lambda row: row.id != reference, default=None)
 

@@ -282,3 +282,64 @@ installation = _table(
     Column("name", String(64), primary_key=True),
     Column("value", Text, nullable=False),
 )
+
+# Which path transitions take: one row for the installation; see scaiqueue/fallback/mode.py.
+mode = _table(
+    "mode",
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("mode", String(16), nullable=False),
+    Column("term", BigInteger, nullable=False),
+    Column("since", Ms, nullable=False),
+)
+
+# Where the rows stood in each shard's journal when Redis was left; a row is deleted once that shard is back.
+left_positions = _table(
+    "left_positions",
+    Column("shard", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("n", BigInteger, nullable=False),
+    Column("published", BigInteger, nullable=False, default=0),
+    Column("updated_at", Ms, nullable=False),
+)
+
+# What the rows need while Redis is away, and nobody else writes: the sorted sets of the queues in use, how
+# far each is filled, counters of scopes, and what claim ids were given. A term is one time without Redis.
+fallback_members = _table(
+    "fallback_members",
+    Column("term", BigInteger, nullable=False),
+    Column("message_id", Uuid, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("scope_id", Uuid, nullable=False),
+    Column("queue", Slug, nullable=False),
+    Column("score", BigInteger, nullable=False),
+    PrimaryKeyConstraint("term", "message_id", "kind"),
+    Index("ix_fallback_members_order", "term", "scope_id", "queue", "kind", "score", "message_id"),
+    Index("ix_fallback_members_due", "term", "kind", "score"),
+)
+fallback_queues = _table(
+    "fallback_queues",
+    Column("term", BigInteger, nullable=False),
+    Column("scope_id", Uuid, nullable=False),
+    Column("queue", Slug, nullable=False),
+    Column("filled_state", SmallInteger, nullable=False),
+    Column("filled_to", Uuid, nullable=False),
+    PrimaryKeyConstraint("term", "scope_id", "queue"),
+)
+fallback_scopes = _table(
+    "fallback_scopes",
+    Column("term", BigInteger, nullable=False),
+    Column("scope_id", Uuid, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("token", BigInteger, nullable=False),
+    PrimaryKeyConstraint("term", "scope_id"),
+)
+fallback_claims = _table(
+    "fallback_claims",
+    Column("term", BigInteger, nullable=False),
+    Column("scope_id", Uuid, nullable=False),
+    Column("key_hash", Hash, nullable=False),
+    Column("token", String(40), nullable=False),
+    Column("ids", Json, nullable=False),
+    Column("expires_at", Ms, nullable=False),
+    PrimaryKeyConstraint("term", "scope_id", "key_hash"),
+)

@@ -83,7 +83,7 @@ async def test_a_lost_connection_fails_what_is_under_way_and_is_made_anew(
 
 
 async def test_a_silent_server_is_given_up(redis: Redis) -> None:
-    pipeline = ConnectionPipeline(redis, silence_s=0.05)
+    pipeline = ConnectionPipeline(redis, silence_s=0.5)
     number = await pipeline.execute("CLIENT", "ID")
     with pytest.raises(RedisConnectionError):
         await pipeline.execute("BLPOP", "nothing", 0)

@@ -11,6 +11,7 @@ import msgspec
 from prometheus_client.metrics import MetricWrapperBase
 
 from scaiqueue.errors import Code
+from scaiqueue.fallback import metrics as fallback_metrics
 from scaiqueue.integrity.kinds import Kind
 from scaiqueue.persister import metrics as persister_metrics
 from scaiqueue.queueing import metrics as api_metrics
@@ -42,6 +43,7 @@ PURPOSES = {
     "commit_timeout_s": "longest wait for a row's commit; then `SCAIQUEUE_UNAVAILABLE`",
     "redis_timeout_ms": "longest wait for a connection of Redis, and for an answer; a call that takes longer has failed",
     "database_timeout_s": "longest wait for an answer of the row store; more than its lock wait of 10 s",
+    "redis_silence_ms": "how long Redis may say nothing before it is doubted; 2 s later the rows take over; 0: never",
     "archive_after_s": "age at which terminal rows move to the archive",
     "event_retention_s": "how long events are kept; 0: for ever",
     "worker_metrics_port": "port of the worker's metrics; 0: none",
@@ -78,7 +80,7 @@ def settings_page() -> str:
     return (
         "# Settings\n\nGenerated from the code. Defaults, then `scaiqueue.toml` (the same names without the prefix, in "
         "small letters), then the environment, then options of the command. What makes no sense is refused at the "
-        "start, with what would. Sizes in bytes, times in seconds.\n\n"
+        "start, with what would. Sizes in bytes, times in seconds, but for names that end with `_ms`.\n\n"
         "| setting | default | allowed | is |\n|---|---|---|---|\n" + "".join(rows)
     )
 
@@ -86,7 +88,8 @@ def settings_page() -> str:
 def metrics_page() -> str:
     """What `/metrics` of the API and the worker's port show."""
     head = "| metric | type | labels | is |\n|---|---|---|---|\n"
-    api = head + "".join(_metrics((api_metrics, persister_metrics, recovery_metrics))) + HTTP_METRICS
+    modules = (api_metrics, persister_metrics, recovery_metrics, fallback_metrics)
+    api = head + "".join(_metrics(modules)) + HTTP_METRICS
     return (
         "# Metrics\n\nGenerated from the code, for Prometheus. No label grows with queues or messages; beyond 1,000 "
         f"scopes the rest share one label value.\n\n## `/metrics` of the API\n\n{api}\n"

@@ -15,7 +15,7 @@ from scaiqueue.api.paging import Page, after, cursor_for, cut
 from scaiqueue.api.words import Description, Name, ShortText, Slug
 from scaiqueue.errors import Code
 from scaiqueue.keys import SYSTEM_QUEUES
-from scaiqueue.queueing.depths import Depths, read_depths
+from scaiqueue.queueing.depths import Depths
 from scaiqueue.queueing.directory import ScopeEntry
 from scaiqueue.rows import queues as rows
 from scaiqueue.rows.queues import (
@@ -146,9 +146,7 @@ def view(row: QueueRow, scope: ScopeEntry, depths: Depths, call: Call) -> Queue:
 
 
 async def views(call: Call, scope: ScopeEntry, found: Sequence[QueueRow]) -> list[Queue]:
-    depths = await read_depths(
-        call.services.redis, [(scope.keys.queue(row.slug), row.parsed.ordering) for row in found]
-    )
+    depths = await call.services.depths([(scope.keys.queue(row.slug), row.parsed.ordering) for row in found])
     return [view(row, scope, read, call) for row, read in zip(found, depths, strict=True)]
 
 

@@ -10,7 +10,6 @@ from msgspec import Meta
 from scaiqueue import moments
 from scaiqueue.api.answers import Rendered
 from scaiqueue.api.endpoint import Call, Registry
-from scaiqueue.queueing.depths import read_depths
 from scaiqueue.rows import rates
 
 stats = Registry("Queues")
@@ -36,7 +35,7 @@ class Stats(msgspec.Struct, kw_only=True):
 async def queue_stats(call: Call) -> Rendered:
     scope, row = await call.fresh_queue()
     keys = scope.keys.queue(row.slug)
-    (depths,) = await read_depths(call.services.redis, [(keys, row.parsed.ordering)])
+    (depths,) = await call.services.depths([(keys, row.parsed.ordering)])
     now = moments.now_ms()
     oldest = now // rates.MINUTE_MS - 59
     found = await rates.per_minute(call.services.engine, scope.id, row.slug, now)
