@@ -22,8 +22,10 @@ STUCK_MS = 60_000
 
 
 async def examine_journal(redis: Redis, engine: AsyncEngine, shard: Shard) -> list[Finding]:
-    """The position is read first: it never comes beyond what the journal holds afterwards. Nothing is found while
-    the rows lead: their epochs are ahead on purpose."""
+    """The position is read first: it never comes beyond what the journal holds afterwards.
+
+    Nothing is found while the rows lead: their epochs are ahead on purpose.
+    """
     async with reading(engine) as conn:
         serving = (await mode.read(conn)).mode is Mode.redis
         stored = (await positions.load(conn, [shard.number])).get(shard.number)
