@@ -15,7 +15,7 @@ from cyclopts.validators import Number
 
 from tests.chaos.faults import FAULTS
 from tests.chaos.report import lines
-from tests.chaos.run import Report, chaos, plain
+from tests.chaos.run import Report, Run, chaos, plain
 from tests.chaos.site import Site
 
 app = App(name="chaos", help="Strike a private ScaiQueue under load, and check that it kept its promises.")
@@ -67,15 +67,8 @@ async def _run(seconds: float, seed: int, names: list[str], every_s: float, rate
     site = Site()
     try:
         await site.start()
-        return await chaos(
-            site,
-            folder,
-            seed=seed,
-            seconds=seconds,
-            every_s=every_s,
-            faults=[FAULTS[n] for n in names],
-            rate=rate,
-        )
+        run = Run(site, folder, seed=seed, rate=rate)
+        return await chaos(run, seconds=seconds, every_s=every_s, faults=[FAULTS[n] for n in names])
     finally:
         await site.close()
 

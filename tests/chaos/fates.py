@@ -123,7 +123,7 @@ def attempts_counted(story: Story) -> Iterator[str]:
         lapsed = {one.delivery.token for one in given if story.may_be_lost(one.begun, one.ended)}
         lapsed_releases = {t for t in sure if story.may_be_lost(released[t].begun, released[t].ended)}
         unheard = story.unheard_claims(told.queue, told.begun)
-        least = len(claims) - len(maybe) - len(lapsed)
+        least = len(claims) - sum(map(bool, maybe.values())) - len(lapsed)
         most = len(claims) + unheard - len(sure) + len(lapsed_releases)
         if not max(0, least) <= fate.attempts <= most:
             yield f"{message_id}: {fate.attempts} attempts, not {least} to {most} ({fate.state})"

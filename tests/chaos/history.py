@@ -1,4 +1,4 @@
-"""The recorded history of a run: every call with its outcome, every strike, and what the rows showed meanwhile.
+"""The recorded history of a run: every call and its outcome, every strike, what the rows showed.
 
 `begun`, `ended` and `at` are seconds of this machine's monotonic clock; lease ends are the server's ms.
 A call is `ok` when it was acknowledged, `fail` when it was refused and so has no effect, and `unknown`

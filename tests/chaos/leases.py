@@ -37,8 +37,8 @@ def no_stale_token(story: Story) -> Iterator[str]:
             for later in given:
                 if later.token > token and later.ended < settle.begun:
                     yield (
-                        f"{message_id}: {settle.verb} with {settle.token} was accepted at {settle.ended:.3f}, "
-                        f"after {later.delivery.token} was given at {later.ended:.3f}"
+                        f"{message_id}: {settle.verb} with {settle.token} was accepted at "
+                        f"{settle.ended:.3f}, after {later.delivery.token} was given at {later.ended:.3f}"
                     )
                     break
 
@@ -80,7 +80,7 @@ def completed_stays(story: Story) -> Iterator[str]:
         ]
         for one in given:
             if seen is not None and one.begun > seen:
-                yield f"{message_id}: given at {one.ended:.3f}, and the rows held it as completed at {seen:.3f}"
+                yield f"{message_id}: given at {one.ended:.3f}, completed in the rows at {seen:.3f}"
             for settle in completed:
                 if settle.ended < one.begun and not story.may_be_lost(settle.begun, settle.ended):
                     yield f"{message_id}: given at {one.ended:.3f}, completed at {settle.ended:.3f}"

@@ -111,7 +111,7 @@ class Load:
                 await asyncio.sleep(0.1)
 
     async def _work(self, client: Client, holder: str, given: Sequence[Delivery]) -> None:
-        """Mostly complete; some fail, release or extend, some come too late, some are never heard of again."""
+        """Mostly complete; some fail, release or extend, some come too late, some never."""
         chances = {"complete": 85, "fail": 4, "release": 4, "extend": 3, "late": 2, "dropped": 2}
         fates = self._dice.choices(list(chances), list(chances.values()), k=len(given))
         by_fate = {

@@ -54,5 +54,6 @@ def _usage(report: Report) -> Iterator[str]:
             quarter = max(1, len(rss) // 4)
             yield (
                 f"api {number + 1}: memory {max(rss[:quarter])} MiB in the first quarter, "
-                f"{max(rss[-quarter:])} in the last; descriptors {max(files[:quarter])}, {max(files[-quarter:])}"
+                f"{max(rss[-quarter:])} in the last; "
+                f"descriptors {max(files[:quarter])}, {max(files[-quarter:])}"
             )

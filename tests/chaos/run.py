@@ -172,19 +172,9 @@ class Run:
             await asyncio.sleep(SAMPLE_S)
 
 
-async def chaos(
-    site: Site,
-    folder: Path,
-    *,
-    seed: int,
-    seconds: float,
-    every_s: float,
-    faults: Sequence[Fault],
-    rate: float,
-) -> Report:
+async def chaos(run: Run, *, seconds: float, every_s: float, faults: Sequence[Fault]) -> Report:
     """Strikes of `faults` in a seeded order, every kind once before any comes again."""
-    run = Run(site, folder, seed=seed, rate=rate)
-    dice = Random(seed)
+    dice = Random(run.seed)
     run.start()
     end = time.monotonic() + seconds
     deck: list[Fault] = []
@@ -198,7 +188,9 @@ async def chaos(
         print(f"{time.monotonic() - end + seconds:6.1f} s  {fault.name}: {fault.what}", flush=True)
         struck = await run.strike(fault)
         print(
-            f"{'':10}healed {struck.healed - struck.begun:.1f} s, served {struck.recovered - struck.healed:.2f} s later"
+            f"{'':10}healed after {struck.healed - struck.begun:.1f} s, "
+            f"served {struck.recovered - struck.healed:.2f} s later",
+            flush=True,
         )
     return await run.finish()
 

@@ -1,4 +1,4 @@
-"""A private ScaiQueue to be struck: Redis, MariaDB, two API processes and a worker, each behind links of its own."""
+"""A private ScaiQueue to be struck: Redis, MariaDB, two API processes, a worker, and the links between."""
 
 from __future__ import annotations
 

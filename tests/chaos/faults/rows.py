@@ -9,6 +9,10 @@ from sqlalchemy import text
 from scaiqueue.rows.engine import open_engine
 from tests.chaos.faults.kinds import Scene, fault
 
+OTHERS = """
+SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND command <> 'Daemon'
+"""
+
 
 @fault()
 async def rows_kill(scene: Scene) -> None:
@@ -37,10 +41,7 @@ async def rows_freeze(scene: Scene) -> None:
 async def rows_connections_killed(scene: Scene) -> None:
     """KILL of every connection to MariaDB, five times"""
     for _ in range(5):
-        listed = await asyncio.to_thread(
-            scene.site.mariadb.run,
-            "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND command <> 'Daemon'",
-        )
+        listed = await asyncio.to_thread(scene.site.mariadb.run, OTHERS)
         kills = "; ".join(f"KILL {number}" for number in listed.split())
         # One that ended meanwhile makes the client stop: the next round takes the others.
         await asyncio.to_thread(scene.site.mariadb._client, kills or "SELECT 1")
