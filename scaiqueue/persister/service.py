@@ -10,7 +10,6 @@ from typing import Any
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from scaiqueue.keys import Shard
@@ -139,8 +138,9 @@ class Persister:
             self._troubled.clear()
             try:
                 await self._share_out()
-            except (RedisError, OSError, SQLAlchemyError) as error:
-                log.warning("leases_not_renewed", error=str(error))
+            except Exception as error:
+                # Whatever it is, without this loop the process would never persist again.
+                log.warning("leases_not_renewed", cause=type(error).__name__, error=str(error)[:500])
 
     async def _share_out(self) -> None:
         await self._leases.renew()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
+from uuid import uuid4
 
 import structlog
 from redis.asyncio import Redis
 from redis.asyncio.lock import Lock
-from redis.exceptions import LockError, RedisError
-from sqlalchemy.exc import SQLAlchemyError
+from redis.exceptions import LockError, WatchError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from scaiqueue.keys import Shard
@@ -30,6 +30,8 @@ from scaiqueue.scripts.runner import ScriptRunner
 log = structlog.get_logger("scaiqueue.recovery")
 
 WATCH_SECONDS = 1.0
+# A field of the shard's limits while its index is rebuilt: who does it.
+RECOVERING = "recovering"
 RACES = 5
 
 
@@ -84,12 +86,13 @@ class Recovery:
             for _ in range(RACES):
                 try:
                     return await self._prepare()
-                except (RecoveryRace, LockError) as error:
+                except (RecoveryRace, LockError, WatchError) as error:
                     log.warning("recovery_raced", error=str(error))
             return await self._prepare()
 
     async def _prepare(self) -> list[int]:
-        async with recovery_lock(self.redis) as lock:
+        run_id = (await look(self.redis, ())).run_id
+        async with recovery_lock(self.redis, run_id) as lock:
             health = await look(self.redis, self.shards)
             wrong = await disagreeing(self.redis, self.engine, self.shards)
             sick = sorted({*health.fenced, *wrong})
@@ -126,15 +129,21 @@ class Recovery:
             )
         if not raised:
             raise RecoveryRace(f"shard {shard.number} is being recovered by another process")
-        await self.redis.hset(
-            shard.limits, mapping={"published": position.published, "persisted": position.published}
-        )
+        mark = uuid4().hex.encode()
+        counts = {"published": position.published, "persisted": position.published}
+        await self.redis.hset(shard.limits, mapping={**counts, RECOVERING: mark})
         rebuild = Rebuild(self.runner, self.engine, shard, epoch, keep_lock)
         restored = await rebuild.run(end, position.version, lost_all=lost_all)
         if (await position_of(self.engine, shard.number)).version.epoch != epoch:
             raise RecoveryRace(f"shard {shard.number} was recovered by another process")
         async with self.redis.pipeline(transaction=True) as pipe:
+            # The mark is gone where the server was emptied meanwhile, and with it what was restored.
+            await pipe.watch(shard.limits)
+            if await pipe.hget(shard.limits, RECOVERING) != mark:
+                raise RecoveryRace(f"shard {shard.number} was emptied, or taken over, during its recovery")
+            pipe.multi()
             pipe.hset(shard.limits, RUN_ID, run_id)
+            pipe.hdel(shard.limits, RECOVERING)
             pipe.set(shard.epoch, epoch)
             pipe.publish(shard.committed_channel, str(Version(epoch, -1)))
             await pipe.execute()
@@ -163,8 +172,9 @@ class Recovery:
             try:
                 if (await look(self.redis, self.shards)).fenced:
                     await self.prepare()
-            except (RedisError, OSError, SQLAlchemyError, RecoveryRace) as error:
-                log.warning("recovery_not_yet", error=str(error)[:500])
+            except Exception as error:
+                # Whatever it is, without this loop the process would never recover again.
+                log.warning("recovery_not_yet", cause=type(error).__name__, error=str(error)[:500])
                 await asyncio.sleep(WATCH_SECONDS)
 
 

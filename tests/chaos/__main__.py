@@ -70,6 +70,7 @@ async def _run(seconds: float, seed: int, names: list[str], every_s: float, rate
         run = Run(site, folder, seed=seed, rate=rate)
         return await chaos(run, seconds=seconds, every_s=every_s, faults=[FAULTS[n] for n in names])
     finally:
+        site.keep_logs(folder)
         await site.close()
 
 

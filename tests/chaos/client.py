@@ -57,6 +57,7 @@ class HttpClient:
         self.urls = list(urls)
         self.history = history
         self.codes: Counter[str] = Counter()
+        self.mixed: list[str] = []
         self.slowest_s = 0.0
         self._scope = scope
         self._turn = 0
@@ -83,18 +84,22 @@ class HttpClient:
             "durability": draft.durability,
             "priority": {"tier": TIERS[draft.rank], "score": 500},
         }
-        return await self._recorded(
-            f"/queues/{draft.queue}/messages",
-            asked,
-            lambda call, answer: Publish(
+
+        def made(call: dict[str, Any], answer: Answer) -> Publish:
+            message_id = ""
+            if answer.outcome == "ok":
+                message_id = answer.data["id"]
+                self._belongs("publish", draft.key, answer.data["idempotency_key"])
+            return Publish(
                 **call,
                 key=draft.key,
                 queue=draft.queue,
                 rank=draft.rank,
                 durability=draft.durability,
-                id=answer.data["id"] if answer.outcome == "ok" else "",
-            ),
-        )
+                id=message_id,
+            )
+
+        return await self._recorded(f"/queues/{draft.queue}/messages", asked, made)
 
     async def claim(
         self, queue: str, holder: str, want: int, lease_ms: int, claim_id: str = "", wait_s: float = 1.0
@@ -131,6 +136,8 @@ class HttpClient:
             settles = []
             for place, one in enumerate(given):
                 of = _item(answer, place)
+                if of.outcome == "ok":
+                    self._belongs(verb, one.id, of.data["id"])
                 end = of.data.get("lease_expires_at") if of.outcome == "ok" else None
                 settles.append(
                     Settle(
@@ -155,6 +162,11 @@ class HttpClient:
             record = make(call, answer)
             self.history.add(record)
         return record
+
+    def _belongs(self, verb: str, asked: str, answered: str) -> None:
+        """Notes a reply that is another request's."""
+        if asked != answered:
+            self.mixed.append(f"{verb} of {asked} was answered with {answered}")
 
     async def _send(self, path: str, asked: dict[str, Any]) -> Answer:
         self._turn += 1

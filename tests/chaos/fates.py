@@ -115,15 +115,17 @@ def attempts_counted(story: Story) -> Iterator[str]:
         if told is None:
             continue
         released = {s.token: s for s in story.settles.get(message_id, ()) if s.verb == "release"}
-        sure = {
-            t for t in released if any(s.outcome == "ok" for s in story.settled(message_id, t, "release"))
-        }
         maybe = {t for t in released if story.settled(message_id, t, "release")}
+        sure = {t for t in maybe if _acknowledged(story, message_id, t)}
         claims = {one.delivery.token for one in given}
         lapsed = {one.delivery.token for one in given if story.may_be_lost(one.begun, one.ended)}
         lapsed_releases = {t for t in sure if story.may_be_lost(released[t].begun, released[t].ended)}
         unheard = story.unheard_claims(told.queue, told.begun)
-        least = len(claims) - sum(map(bool, maybe.values())) - len(lapsed)
+        least = len(claims) - len(maybe) - len(lapsed)
         most = len(claims) + unheard - len(sure) + len(lapsed_releases)
         if not max(0, least) <= fate.attempts <= most:
             yield f"{message_id}: {fate.attempts} attempts, not {least} to {most} ({fate.state})"
+
+
+def _acknowledged(story: Story, message_id: str, token: str) -> bool:
+    return any(settle.outcome == "ok" for settle in story.settled(message_id, token, "release"))

@@ -32,6 +32,7 @@ class Load:
         self._consuming = True
         self._producers: list[asyncio.Task[None]] = []
         self._consumers: list[asyncio.Task[None]] = []
+        self._late: set[asyncio.Task[None]] = set()
         self._drafted = 0
 
     def start(self) -> None:
@@ -50,6 +51,7 @@ class Load:
     async def stop(self) -> None:
         self._consuming = False
         await asyncio.gather(*self._consumers)
+        await asyncio.gather(*self._late)
 
     def draft(self, queue: str | None = None) -> Draft:
         """A message that nobody has published yet."""
@@ -123,5 +125,10 @@ class Load:
             await self.settle(client, verb, holder, by_fate[verb])
         await self.settle(client, "complete", holder, by_fate["extend"])
         if by_fate["late"]:
-            await asyncio.sleep(LEASE_MS / 1000 + 0.5)
-            await self.settle(client, "complete", holder, by_fate["late"])
+            late = asyncio.create_task(self._too_late(client, holder, by_fate["late"]))
+            self._late.add(late)
+            late.add_done_callback(self._late.discard)
+
+    async def _too_late(self, client: Client, holder: str, given: Sequence[Delivery]) -> None:
+        await asyncio.sleep(LEASE_MS / 1000 + 0.5)
+        await self.settle(client, "complete", holder, given)

@@ -53,7 +53,7 @@ class Report(msgspec.Struct):
 class Run:
     """On a site that was started. `folder` receives the history."""
 
-    def __init__(self, site: Site, folder: Path, *, seed: int, rate: float) -> None:
+    def __init__(self, site: Site, folder: Path, *, seed: int, rate: float, pace: float = 1.0) -> None:
         self.site = site
         self.seed = seed
         self.history = History(folder / f"history-{seed}.jsonl")
@@ -63,7 +63,8 @@ class Run:
         self.strikes: list[Strike] = []
         self.samples: list[Sample] = []
         self.troubles: list[Violation] = []
-        self._dice = Random(seed)
+        self.dice = Random(seed)
+        self._pace = pace
         self._begun = time.monotonic()
         self._engine = open_engine(site.database_url)
         self._watching: list[asyncio.Task[None]] = []
@@ -74,7 +75,7 @@ class Run:
 
     async def strike(self, fault: Fault) -> Strike:
         """One fault, until it is healed and every API process serves again, or the time for that is over."""
-        scene = Scene(self.site, self.load, self.http, self._dice)
+        scene = Scene(self.site, self.load, self.http, self.dice, self._pace)
         await fault.act(scene)
         healed = time.monotonic()
         loses = fault.loses if scene.loses is None else scene.loses
@@ -130,7 +131,8 @@ class Run:
         return await state.waiting(redis, self.site.scope) == 0
 
     def _faults_of_ours(self) -> list[Violation]:
-        return [
+        mixed = [Violation("reply_belongs", what) for what in self.http.mixed]
+        return mixed + [
             Violation("no_fault_of_ours", f"{count} answers {code}")
             for code, count in self.http.codes.items()
             if code.startswith("500") or code == "no answer in time"

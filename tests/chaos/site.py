@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -149,6 +150,11 @@ class Site:
         self.redis = replica
         for links in self.links:
             links.redis.upstream = replica.socket
+
+    def keep_logs(self, folder: Path) -> None:
+        """Copies of what the processes said, for after the site is gone."""
+        for number, process in enumerate(self.processes):
+            shutil.copy(process.log, folder / f"{process.words[0]}-{number}.log")
 
     def usage(self) -> list[Usage | None]:
         """Of each API process, None for one that is dead."""

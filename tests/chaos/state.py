@@ -33,7 +33,7 @@ async def waiting(redis: Redis, scope: ScopeKeys, queues: tuple[str, ...] = (FIF
 
 
 async def settled(redis: Redis, engine: AsyncEngine, scope: ScopeKeys) -> bool:
-    """True when the rows hold all of the journals, and the index nothing that has ended."""
+    """True when the rows hold all of the journals, nothing that has ended is in the index, no lease runs."""
     async with reading(engine) as conn:
         known = await positions.load(conn, range(SHARDS))
     for number in range(SHARDS):
@@ -41,7 +41,8 @@ async def settled(redis: Redis, engine: AsyncEngine, scope: ScopeKeys) -> bool:
         if last and (number not in known or known[number].version < Version.parse(last[0][0])):
             return False
     records = await redis.hvals(scope.key("state"))
-    return not any(State(decode_record(raw).state).terminal for raw in records)
+    states = {State(decode_record(raw).state) for raw in records}
+    return State.claimed not in states and not any(state.terminal for state in states)
 
 
 async def completed(engine: AsyncEngine, since_ms: int) -> list[str]:

@@ -14,6 +14,8 @@ from redis.exceptions import RedisError
 from scaiqueue.keys import Shard
 from scaiqueue.persister.service import Persister
 from scaiqueue.records import State, Version
+from scaiqueue.recovery.fence import look, recovery_lock
+from scaiqueue.recovery.rebuild import Rebuild
 from scaiqueue.rows import positions
 from scaiqueue.rows.engine import open_engine
 from scaiqueue.scripts import binding
@@ -248,3 +250,43 @@ async def test_positions_move_by_compare_and_set(stack: Stack, database_url: str
         assert not await positions.advance(conn, 1, Version(1, -1), Version(1, 5), 6, 1000)
     await other.dispose()
     assert await stack.position() == Version(1, 3)
+
+
+async def test_a_lock_of_the_server_s_earlier_run_delays_nobody(
+    aof_server: RedisServer, sqlite_url: str
+) -> None:
+    """A process died in the middle of recovery, and so did Redis."""
+    async with Redis.from_url(aof_server.url) as redis, open_stack(redis, sqlite_url) as stack:
+        run_id = (await look(redis, ())).run_id
+        left = recovery_lock(redis, run_id)
+        assert await left.acquire()
+        await redis.config_set("appendfsync", "always")
+        await stack.publish()
+        aof_server.restart(crash=True)
+        await stack.recovery.prepare()
+        assert await redis.exists(left.name)
+        assert await redis.get(Shard(1).epoch) == b"2"
+
+
+async def test_a_server_emptied_during_its_recovery_is_recovered_again(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with persisting(stack) as persister:
+        ids, entry = await stack.publish(5)
+        assert await persister.watermarks.wait(1, entry, 20.0)
+    empties = 0
+
+    async def run(self: Rebuild, journal_end: Version, *, lost_all: bool) -> int:
+        nonlocal empties
+        count = await restored(self, journal_end, lost_all=lost_all)
+        if self.shard.number == 1 and empties == 0:
+            empties += 1
+            await stack.redis.flushall()
+        return count
+
+    restored = Rebuild.run
+    monkeypatch.setattr(Rebuild, "run", run)
+    await stack.redis.flushall()
+    await stack.recovery.prepare()
+    assert empties == 1
+    assert await claim_all(stack) == ids

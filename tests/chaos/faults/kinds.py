@@ -22,6 +22,7 @@ class Scene:
     load: Load
     http: HttpClient
     dice: Random
+    pace: float = 1.0
     begun: float = field(default_factory=time.monotonic)
     loses: float | None = None
 

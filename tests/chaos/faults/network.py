@@ -27,16 +27,16 @@ TEXTS: dict[Trouble, str] = {
 }
 
 
-async def _suffer(links: Sequence[Link], trouble: Trouble) -> None:
+async def _suffer(scene: Scene, links: Sequence[Link], trouble: Trouble) -> None:
     async with AsyncExitStack() as stack:
         for link in links:
             await stack.enter_async_context(link.suffers(trouble))
-        await asyncio.sleep(SECONDS[trouble])
+        await asyncio.sleep(scene.pace * SECONDS[trouble])
 
 
 def _redis(trouble: Trouble) -> Fault:
     async def act(scene: Scene) -> None:
-        await _suffer([links.redis for links in scene.site.links], trouble)
+        await _suffer(scene, [links.redis for links in scene.site.links], trouble)
 
     act.__doc__ = f"Between everyone and Redis: {TEXTS[trouble]}"
     return Fault(f"redis-{trouble}".replace("_", "-"), act, None, True)
@@ -44,7 +44,7 @@ def _redis(trouble: Trouble) -> Fault:
 
 def _rows(trouble: Trouble) -> Fault:
     async def act(scene: Scene) -> None:
-        await _suffer([links.rows for links in scene.site.links], trouble)
+        await _suffer(scene, [links.rows for links in scene.site.links], trouble)
 
     act.__doc__ = f"Between everyone and MariaDB: {TEXTS[trouble]}"
     return Fault(f"rows-{trouble}".replace("_", "-"), act, None, False)
@@ -53,7 +53,7 @@ def _rows(trouble: Trouble) -> Fault:
 def _one(server: str) -> Fault:
     async def act(scene: Scene) -> None:
         links = scene.dice.choice(scene.site.apis).links
-        await _suffer([links.redis if server == "redis" else links.rows], "partition")
+        await _suffer(scene, [links.redis if server == "redis" else links.rows], "partition")
 
     act.__doc__ = f"One API process alone is cut off from {'Redis' if server == 'redis' else 'MariaDB'}"
     return Fault(f"one-api-without-{server}", act, None, True)

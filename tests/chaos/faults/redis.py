@@ -95,7 +95,7 @@ async def script_flush(scene: Scene) -> None:
 async def redis_freeze(scene: Scene) -> None:
     """SIGSTOP Redis for 1 to 5 s"""
     scene.site.redis.pause()
-    await asyncio.sleep(scene.dice.uniform(1.0, 5.0))
+    await asyncio.sleep(scene.pace * scene.dice.uniform(1.0, 5.0))
     scene.site.redis.resume()
 
 

@@ -33,7 +33,7 @@ async def rows_restart(scene: Scene) -> None:
 async def rows_freeze(scene: Scene) -> None:
     """SIGSTOP MariaDB for 1 to 5 s"""
     scene.site.mariadb.pause()
-    await asyncio.sleep(scene.dice.uniform(1.0, 5.0))
+    await asyncio.sleep(scene.pace * scene.dice.uniform(1.0, 5.0))
     scene.site.mariadb.resume()
 
 

@@ -1,0 +1,387 @@
+"""The checker refuses what it is there to refuse: a clean history passes, each planted violation doesn't."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.checker import INVARIANTS, check
+from tests.chaos.history import (
+    Claim,
+    Delivery,
+    Fate,
+    Final,
+    History,
+    Member,
+    Publish,
+    Record,
+    Seen,
+    Settle,
+    Strike,
+    read,
+)
+from tests.chaos.load import FIFO, PRIORITY
+
+LEASE_MS = 3000
+
+
+class Tale:
+    """A history in the making; a step a second, the server's clock likewise."""
+
+    def __init__(self) -> None:
+        self.history: list[Record] = []
+        self.final = Final({}, [], {})
+        self.now = 0.0
+
+    def step(self) -> dict[str, float]:
+        self.now += 1.0
+        return {"begun": self.now, "ended": self.now + 0.5}
+
+    def publish(self, key: str, queue: str = FIFO, outcome: str = "ok", **more: object) -> None:
+        message_id = f"id-{key}" if outcome == "ok" else ""
+        call = {**self.step(), "outcome": outcome, "key": key, "queue": queue, "id": message_id, **more}
+        self.history.append(Publish(**call))  # type: ignore[arg-type]
+
+    def claim(self, *keys: str, token: str, attempts: int = 1, queue: str = FIFO, **more: object) -> None:
+        times = self.step()
+        end = round(times["begun"] * 1000) + LEASE_MS
+        given = [Delivery(f"id-{key}", key, token, attempts, end) for key in keys]
+        call = {"outcome": "ok", "queue": queue, "holder": "c", "lease_ms": LEASE_MS, "given": given, **more}
+        self.history.append(Claim(**times, **call))  # type: ignore[arg-type]
+
+    def settle(
+        self, key: str, token: str, verb: str = "complete", outcome: str = "ok", **more: object
+    ) -> None:
+        call = {**self.step(), "outcome": outcome, "verb": verb, "id": f"id-{key}", "token": token, **more}
+        self.history.append(Settle(**call))  # type: ignore[arg-type]
+
+    def strike(self, loses: float | None = None, *, switches: bool = False) -> None:
+        times = self.step()
+        strike = Strike(
+            kind="fault", begun=times["begun"], healed=times["begun"] + 0.1, recovered=times["ended"],
+            loses=loses, switches=switches,
+        )  # fmt: skip
+        self.history.append(strike)
+
+    def ends(self, key: str, state: str, attempts: int = 1, queue: str = FIFO) -> None:
+        """In the rows, and in the index with its set unless the state is terminal."""
+        fate = Fate(queue, state, attempts, key)
+        self.final.rows[f"id-{key}"] = fate
+        if state != "completed":
+            self.final.index[f"id-{key}"] = fate
+            self.final.members.append(Member(f"id-{key}", queue, state))
+
+    def violated(self) -> set[str]:
+        return {violation.invariant for violation in check(self.history, self.final).violations}
+
+
+def clean() -> Tale:
+    """Two messages completed, one released and waiting, one refused, one without an answer, one dead."""
+    tale = Tale()
+    tale.publish("a")
+    tale.publish("b")
+    tale.publish("c", durability="indexed")
+    tale.publish("refused", outcome="fail")
+    tale.publish("unheard", outcome="unknown")
+    tale.publish("low", PRIORITY, rank=1500)
+    tale.publish("high", PRIORITY, rank=3500)
+    tale.claim("a", "b", token="1.1")
+    tale.settle("a", "1.1")
+    tale.settle("b", "1.1", verb="fail")
+    tale.claim("c", token="1.2")
+    tale.settle("c", "1.2", verb="release")
+    tale.claim("b", token="1.3", attempts=2)
+    tale.settle("b", "1.3", verb="extend", lease_end=round(tale.now * 1000) + LEASE_MS)
+    tale.settle("b", "1.3")
+    tale.claim("high", "low", token="1.4", queue=PRIORITY)
+    tale.settle("high", "1.4")
+    tale.settle("low", "1.4", verb="fail")
+    tale.history.append(Seen(at=tale.now, completed=["id-a", "id-b"]))
+    tale.ends("a", "completed")
+    tale.ends("b", "completed", 2)
+    tale.ends("c", "pending", 0)
+    tale.ends("unheard", "pending", 0)
+    tale.ends("high", "completed", queue=PRIORITY)
+    tale.ends("low", "pending", queue="_dead_letter")
+    return tale
+
+
+def test_a_clean_history_is_accepted() -> None:
+    verdict = check(clean().history, clean().final)
+    assert verdict.violations == []
+    assert (verdict.acknowledged, verdict.unknown, verdict.lost) == (5, 1, 0)
+    assert (verdict.deliveries, verdict.redelivered, verdict.completed_again) == (6, 1, 0)
+
+
+def lose(tale: Tale) -> None:
+    del tale.final.rows["id-a"]
+
+
+def lose_indexed(tale: Tale) -> None:
+    tale.publish("gone", durability="indexed")
+
+
+def lose_committed_with_redis(tale: Tale) -> None:
+    tale.publish("gone")
+    tale.strike(loses=5.0)
+
+
+def lose_indexed_of_long_ago(tale: Tale) -> None:
+    tale.publish("gone", durability="indexed")
+    for _ in range(5):
+        tale.step()
+    tale.strike(loses=1.0)
+
+
+def twice(tale: Tale) -> None:
+    tale.final.rows["id-again"] = Fate(FIFO, "completed", 0, "a")
+
+
+def unheard_twice(tale: Tale) -> None:
+    tale.final.rows["id-again"] = Fate(FIFO, "completed", 0, "unheard")
+
+
+def refused_exists(tale: Tale) -> None:
+    tale.ends("refused", "pending", 0)
+
+
+def out_of_nothing(tale: Tale) -> None:
+    tale.ends("nobody's", "pending", 0)
+
+
+def anothers_reply(tale: Tale) -> None:
+    tale.publish("d")
+    tale.ends("d", "completed")
+    tale.claim(token="1.5", given=[Delivery("id-other", "d", "1.5", 1, 60_000)])
+
+
+def from_another_queue(tale: Tale) -> None:
+    tale.publish("d", PRIORITY)
+    tale.ends("d", "completed", queue=PRIORITY)
+    tale.claim("d", token="1.5", queue=FIFO)
+
+
+def no_row(tale: Tale) -> None:
+    tale.final.index["id-d"] = Fate(FIFO, "pending", 0, "unheard")
+    tale.final.members.append(Member("id-d", FIFO, "pending"))
+
+
+def other_row(tale: Tale) -> None:
+    tale.final.rows["id-c"] = Fate(FIFO, "scheduled", 0, "c")
+
+
+def not_in_the_index(tale: Tale) -> None:
+    del tale.final.index["id-c"]
+    tale.final.members = [member for member in tale.final.members if member.id != "id-c"]
+
+
+def in_no_set(tale: Tale) -> None:
+    tale.final.members = [member for member in tale.final.members if member.id != "id-c"]
+
+
+def in_two_sets(tale: Tale) -> None:
+    tale.final.members.append(Member("id-c", FIFO, "claimed"))
+
+
+def member_without_record(tale: Tale) -> None:
+    tale.final.members.append(Member("id-nowhere", FIFO, "pending"))
+
+
+def archived_and_live(tale: Tale) -> None:
+    tale.final.archive["id-a"] = tale.final.rows["id-a"]
+
+
+def completion_forgotten(tale: Tale) -> None:
+    del tale.final.rows["id-a"]
+    tale.ends("a", "pending")
+
+
+def seen_completion_forgotten(tale: Tale) -> None:
+    tale.strike(loses=60.0)
+    completion_forgotten(tale)
+
+
+def too_many_attempts(tale: Tale) -> None:
+    tale.final.rows["id-a"].attempts = 2
+
+
+def too_few_attempts(tale: Tale) -> None:
+    tale.final.rows["id-b"].attempts = 1
+
+
+def same_token(tale: Tale) -> None:
+    tale.claim("c", token="1.2")
+    tale.final.rows["id-c"].attempts = 1
+
+
+def falling_token(tale: Tale) -> None:
+    tale.claim("c", token="1.1")
+
+
+def stale_completion(tale: Tale) -> None:
+    tale.publish("d")
+    tale.claim("d", token="1.5")
+    tale.now += 10
+    tale.claim("d", token="1.6", attempts=2)
+    tale.settle("d", "1.5")
+    tale.ends("d", "completed", 2)
+
+
+def stale_over_an_epoch(tale: Tale) -> None:
+    tale.publish("d")
+    tale.claim("d", token="1.5")
+    tale.strike(loses=0.0)
+    tale.claim("d", token="2.1", attempts=2)
+    tale.settle("d", "1.5", verb="release")
+    tale.ends("d", "pending", 1)
+
+
+def double_lease(tale: Tale) -> None:
+    tale.publish("d")
+    tale.claim("d", token="1.5")
+    tale.claim("d", token="1.6", attempts=2)
+    tale.ends("d", "claimed", 2)
+
+
+def double_lease_after_extension(tale: Tale) -> None:
+    tale.publish("d")
+    tale.claim("d", token="1.5")
+    tale.settle("d", "1.5", verb="extend", lease_end=60_000)
+    tale.now += 5
+    tale.claim("d", token="1.6", attempts=2)
+    tale.ends("d", "claimed", 2)
+
+
+def completed_redelivered(tale: Tale) -> None:
+    tale.now += 10
+    tale.claim("a", token="1.5", attempts=2)
+
+
+def committed_redelivered(tale: Tale) -> None:
+    """Even where Redis may have lost the completion."""
+    tale.strike(loses=60.0)
+    tale.claim("a", token="2.1", attempts=2)
+
+
+def disorder(tale: Tale) -> None:
+    tale.publish("d")
+    tale.publish("e")
+    tale.claim("e", token="1.5")
+    tale.claim("d", token="1.6")
+    tale.ends("d", "claimed")
+    tale.ends("e", "claimed")
+
+
+def disorder_in_a_priority(tale: Tale) -> None:
+    tale.publish("d", PRIORITY)
+    tale.publish("e", PRIORITY)
+    tale.claim("e", token="1.5", queue=PRIORITY)
+    tale.claim("d", token="1.6", queue=PRIORITY)
+    tale.ends("d", "claimed", queue=PRIORITY)
+    tale.ends("e", "claimed", queue=PRIORITY)
+
+
+def lower_before_higher(tale: Tale) -> None:
+    tale.publish("d", PRIORITY, rank=1500)
+    tale.publish("e", PRIORITY, rank=3500)
+    tale.claim("d", token="1.5", queue=PRIORITY)
+    tale.claim("e", token="1.6", queue=PRIORITY)
+    tale.ends("d", "claimed", queue=PRIORITY)
+    tale.ends("e", "claimed", queue=PRIORITY)
+
+
+PLANTED: list[tuple[str, Callable[[Tale], None]]] = [
+    *(
+        ("one_fate", plant)
+        for plant in (
+            lose, lose_indexed, lose_committed_with_redis, lose_indexed_of_long_ago, twice, unheard_twice,
+            refused_exists,
+        )
+    ),
+    *(("nothing_unasked", plant) for plant in (out_of_nothing, anothers_reply, from_another_queue)),
+    *(
+        ("conservation", plant)
+        for plant in (
+            no_row, other_row, not_in_the_index, in_no_set, in_two_sets, member_without_record,
+            archived_and_live,
+        )
+    ),
+    *(("completion_kept", plant) for plant in (completion_forgotten, seen_completion_forgotten)),
+    *(("attempts_counted", plant) for plant in (too_many_attempts, too_few_attempts)),
+    *(("tokens_rise", plant) for plant in (same_token, falling_token)),
+    *(("no_stale_token", plant) for plant in (stale_completion, stale_over_an_epoch)),
+    *(("one_lease", plant) for plant in (double_lease, double_lease_after_extension)),
+    *(("completed_stays", plant) for plant in (completed_redelivered, committed_redelivered)),
+    *(("order_kept", plant) for plant in (disorder, disorder_in_a_priority, lower_before_higher)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("invariant", "plant"), PLANTED, ids=[plant.__name__ for _, plant in PLANTED])
+def test_a_planted_violation_is_refused(invariant: str, plant: Callable[[Tale], None]) -> None:
+    tale = clean()
+    plant(tale)
+    assert invariant in tale.violated()
+
+
+def test_every_invariant_has_a_planted_violation() -> None:
+    assert {invariant for invariant, _ in PLANTED} == set(INVARIANTS)
+
+
+def test_what_redis_may_lose_is_counted() -> None:
+    tale = clean()
+    tale.publish("gone", durability="indexed")
+    tale.strike(loses=1.0)
+    verdict = check(tale.history, tale.final)
+    assert verdict.violations == []
+    assert (verdict.lost, verdict.lost_span_s) == (1, 0.5)
+
+
+def test_a_completion_that_redis_lost_may_come_back() -> None:
+    tale = clean()
+    tale.publish("d")
+    tale.claim("d", token="1.5")
+    tale.settle("d", "1.5")
+    tale.strike(loses=1.0)
+    tale.claim("d", token="2.1", attempts=2)
+    tale.settle("d", "2.1")
+    tale.ends("d", "completed", 2)
+    verdict = check(tale.history, tale.final)
+    assert verdict.violations == []
+    assert verdict.completed_again == 1
+
+
+def test_a_second_lease_is_allowed_while_the_mode_switches() -> None:
+    tale = clean()
+    tale.publish("d")
+    tale.claim("d", token="1.5")
+    tale.strike(switches=True)
+    tale.claim("d", token="1.6", attempts=2)
+    tale.ends("d", "claimed", 2)
+    assert tale.violated() == set()
+
+
+def test_attempts_of_one_claim_share_their_lease() -> None:
+    tale = clean()
+    tale.publish("d")
+    tale.claim("d", token="1.5", claim_id="mine")
+    tale.claim("d", token="1.5", claim_id="mine")
+    tale.ends("d", "claimed")
+    assert tale.violated() == set()
+
+
+def test_a_lost_answer_widens_what_attempts_may_be() -> None:
+    tale = clean()
+    tale.publish("d")
+    tale.claim(token="", outcome="unknown", given=[])
+    tale.ends("d", "pending", 1)
+    assert tale.violated() == set()
+
+
+def test_a_history_is_read_as_it_was_written(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.jsonl")
+    for record in clean().history:
+        history.add(record)
+    history.close()
+    assert list(read(history.path)) == history.records == clean().history
