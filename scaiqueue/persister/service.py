@@ -141,6 +141,8 @@ class Persister:
             except Exception as error:
                 # Whatever it is, without this loop the process would never persist again.
                 log.warning("leases_not_renewed", cause=type(error).__name__, error=str(error)[:500])
+                await asyncio.sleep(PAUSE_SECONDS)
+                self._troubled.set()
 
     async def _share_out(self) -> None:
         await self._leases.renew()

@@ -30,6 +30,8 @@ from scaiqueue.scripts.runner import ScriptRunner
 log = structlog.get_logger("scaiqueue.recovery")
 
 WATCH_SECONDS = 1.0
+# Between attempts while the server is away: as long as nobody has recovered it, nobody is served.
+AGAIN_SECONDS = 0.2
 # A field of the shard's limits while its index is rebuilt: who does it.
 RECOVERING = "recovering"
 RACES = 5
@@ -130,8 +132,10 @@ class Recovery:
         if not raised:
             raise RecoveryRace(f"shard {shard.number} is being recovered by another process")
         mark = uuid4().hex.encode()
-        counts = {"published": position.published, "persisted": position.published}
-        await self.redis.hset(shard.limits, mapping={**counts, RECOVERING: mark})
+        published = position.published
+        await self.redis.hset(
+            shard.limits, mapping={"published": published, "persisted": published, RECOVERING: mark}
+        )
         rebuild = Rebuild(self.runner, self.engine, shard, epoch, keep_lock)
         restored = await rebuild.run(end, position.version, lost_all=lost_all)
         if (await position_of(self.engine, shard.number)).version.epoch != epoch:
@@ -141,7 +145,7 @@ class Recovery:
             await pipe.watch(shard.limits)
             if await pipe.hget(shard.limits, RECOVERING) != mark:
                 raise RecoveryRace(f"shard {shard.number} was emptied, or taken over, during its recovery")
-            pipe.multi()
+            pipe.multi()  # type: ignore[no-untyped-call]
             pipe.hset(shard.limits, RUN_ID, run_id)
             pipe.hdel(shard.limits, RECOVERING)
             pipe.set(shard.epoch, epoch)
@@ -175,7 +179,8 @@ class Recovery:
             except Exception as error:
                 # Whatever it is, without this loop the process would never recover again.
                 log.warning("recovery_not_yet", cause=type(error).__name__, error=str(error)[:500])
-                await asyncio.sleep(WATCH_SECONDS)
+                await asyncio.sleep(AGAIN_SECONDS)
+                self._asked.set()
 
 
 class RecoveryRace(RuntimeError):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -21,6 +22,7 @@ SESSION = (
     "innodb_lock_wait_timeout=10"
 )
 BUSY_MS = 15_000
+CONNECTION_LOST = 2013
 READ_ONLY = "scaiqueue_read"
 
 
@@ -37,14 +39,7 @@ def open_engine(url: str, *, pool_size: int = 8) -> AsyncEngine:
     if parsed.drivername == "sqlite+aiosqlite":
         return _open_sqlite(parsed, pool_size)
     if parsed.drivername in ("mysql+asyncmy", "mariadb+asyncmy"):
-        return create_async_engine(
-            parsed,
-            pool_size=pool_size,
-            max_overflow=pool_size,
-            pool_pre_ping=True,
-            pool_recycle=1800,
-            connect_args={"charset": "utf8mb4", "init_command": SESSION},
-        )
+        return _open_mariadb(parsed, pool_size)
     raise SettingsError(
         f"database_url: {parsed.drivername!r} is not supported: use mysql+asyncmy://… or sqlite+aiosqlite:///…"
     )
@@ -60,6 +55,29 @@ async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
 def is_sqlite(engine: AsyncEngine | AsyncConnection) -> bool:
     return engine.dialect.name == "sqlite"
+
+
+def _open_mariadb(url: URL, pool_size: int) -> AsyncEngine:
+    engine = create_async_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        connect_args={"charset": "utf8mb4", "init_command": SESSION},
+    )
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def connect(
+        dialect: Dialect, _entry: ConnectionPoolEntry, args: list[Any], options: dict[str, Any]
+    ) -> DBAPIConnection:
+        try:
+            return dialect.connect(*args, **options)
+        except (RuntimeError, EOFError) as error:
+            # The driver's words for a connection that broke while it was made.
+            raise dialect.loaded_dbapi.OperationalError(CONNECTION_LOST, str(error)) from error
+
+    return engine
 
 
 def _open_sqlite(url: URL, pool_size: int) -> AsyncEngine:

@@ -122,10 +122,9 @@ class Site:
         for server in (self.redis, self.mariadb):
             await self.answered(server)
         await asyncio.to_thread(self.mariadb.create_database, DATABASE)
-        # One after the other: the first brings the tables.
-        for process in self.processes:
-            process.spawn()
-            await self.answered(process)
+        first, *others = self.processes
+        await self.revive(first)  # it brings the tables
+        await self.revive(*others)
         await self._create_scope()
 
     async def close(self) -> None:
