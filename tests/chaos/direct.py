@@ -22,13 +22,13 @@ from scaiqueue.scripts.binding import (
     CompleteItem,
     ExtendItem,
     FailItem,
-    PublishItem,
     ReleaseItem,
 )
 from scaiqueue.scripts.replies import NotReadyError, Reply
 from scaiqueue.scripts.runner import ScriptRunner
 from tests.chaos.client import Answer, Draft
 from tests.chaos.history import Claim, Delivery, History, Publish, Settle
+from tests.scripts.direct import Handed, handed_out, publish_item
 
 ANSWER_WITHIN_S = 3.0
 T = TypeVar("T")
@@ -57,26 +57,23 @@ class DirectClient:
 
     async def publish(self, draft: Draft) -> Publish:
         body = msgspec.json.encode(draft.body)
-        item = PublishItem(
-            id=str(uuid7()),
-            queue=1,
-            actor="direct",
-            header=msgspec.json.encode({"type": "chaos", "idempotency_key": draft.key}),
-            body=body,
-            rank=draft.rank,
-            idem=1,
-            digest=sha256(body).hexdigest(),
-            idem_ms=3_600_000,
-        )
+        message_id = str(uuid7())
+        header = msgspec.json.encode({"type": "chaos", "idempotency_key": draft.key})
+        known = {"idem": 1, "digest": sha256(body).hexdigest(), "idem_ms": 3_600_000}
+        item = publish_item(message_id, header, body, rank=draft.rank, **known)
         queue = self.scope.queue(draft.queue)
         keys = [self.scope.idempotency(draft.queue, draft.key)]
         begun = time.monotonic()
-        answer = await _answer(lambda: binding.publish(self.runner, self.scope, [queue], keys, [item]))
+        answer = await _answer(
+            lambda: binding.publish(self.runner, self.scope, [queue], keys, "direct", 0, [item])
+        )
         of = _item(answer, 0, "OK", "DUPLICATE")
+        if of.outcome == "ok" and of.data[0] == "DUPLICATE":
+            message_id = of.data[1].decode()
         record = Publish(
             begun=begun, ended=time.monotonic(), outcome=of.outcome, code=of.code, via="script",
             key=draft.key, queue=draft.queue, rank=draft.rank, durability="indexed",
-            id=of.data[1].decode() if of.outcome == "ok" else "",
+            id=message_id if of.outcome == "ok" else "",
         )  # fmt: skip
         self.history.add(record)
         return record
@@ -93,7 +90,7 @@ class DirectClient:
         record = Claim(
             begun=begun, ended=time.monotonic(), outcome=of.outcome, code=of.code, via="script",
             queue=queue, holder=holder, lease_ms=lease_ms, claim_id=claim_id,
-            given=[_delivery(one) for one in of.data[1:]] if of.outcome == "ok" else [],
+            given=[_delivery(one, of.data[2]) for one in handed_out(of.data or [])],
         )  # fmt: skip
         self.history.add(record)
         return record
@@ -154,7 +151,7 @@ def _item(answer: Answer, place: int, *good: str) -> Answer:
     return Answer("ok", "", item) if item[0] in good else Answer("fail", item[0])
 
 
-def _delivery(message: list[Any]) -> Delivery:
-    message_id, token, lease_end, packed, envelope, *_ = message
-    key = msgspec.json.decode(split_envelope(envelope).body)["key"]
-    return Delivery(message_id.decode(), key, token.decode(), decode_record(packed).attempts, int(lease_end))
+def _delivery(message: Handed, lease_end: bytes) -> Delivery:
+    key = msgspec.json.decode(split_envelope(message.envelope).body)["key"]
+    attempts = decode_record(message.record).attempts
+    return Delivery(message.id.decode(), key, message.token.decode(), attempts, int(lease_end))
