@@ -10,7 +10,7 @@ from uuid import uuid4
 import structlog
 from redis.asyncio import Redis
 from redis.asyncio.lock import Lock
-from redis.exceptions import LockError, WatchError
+from redis.exceptions import LockError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from scaiqueue.keys import Shard
@@ -88,7 +88,7 @@ class Recovery:
             for _ in range(RACES):
                 try:
                     return await self._prepare()
-                except (RecoveryRace, LockError, WatchError) as error:
+                except (RecoveryRace, LockError) as error:
                     log.warning("recovery_raced", error=str(error))
             return await self._prepare()
 
@@ -123,7 +123,9 @@ class Recovery:
         position = await carry_remainder(self.runner, self._writer, shard)
         await keep_lock()
         end = await journal_end(self.redis, shard)
-        lost_all = end.epoch == 0
+        begun, whole = await self.redis.hmget(shard.limits, [RECOVERING, RUN_ID])
+        # A recovery that was cut short has journaled what it restored: its end says nothing of the rest.
+        lost_all = end.epoch == 0 or begun is not None or whole is None
         epoch = max(position.version.epoch, end.epoch) + 1
         async with self.engine.begin() as conn:
             raised = await positions.advance(
@@ -131,7 +133,7 @@ class Recovery:
             )
         if not raised:
             raise RecoveryRace(f"shard {shard.number} is being recovered by another process")
-        mark = uuid4().hex.encode()
+        mark = uuid4().hex
         published = position.published
         await self.redis.hset(
             shard.limits, mapping={"published": published, "persisted": published, RECOVERING: mark}
@@ -140,15 +142,17 @@ class Recovery:
         restored = await rebuild.run(end, position.version, lost_all=lost_all)
         if (await position_of(self.engine, shard.number)).version.epoch != epoch:
             raise RecoveryRace(f"shard {shard.number} was recovered by another process")
-        async with self.redis.pipeline(transaction=True) as pipe:
-            # The mark is gone where the server was emptied meanwhile, and with it what was restored.
-            await pipe.watch(shard.limits)
-            if await pipe.hget(shard.limits, RECOVERING) != mark:
-                raise RecoveryRace(f"shard {shard.number} was emptied, or taken over, during its recovery")
-            pipe.multi()  # type: ignore[no-untyped-call]
+        async with self.redis.pipeline(transaction=False) as pipe:
             pipe.hset(shard.limits, RUN_ID, run_id)
-            pipe.hdel(shard.limits, RECOVERING)
             pipe.set(shard.epoch, epoch)
+            pipe.hget(shard.limits, RECOVERING)
+            *_, found = await pipe.execute()
+        if found != mark.encode():
+            # The mark is gone where the server was emptied meanwhile, and with it what was restored.
+            await self.redis.delete(shard.epoch)
+            raise RecoveryRace(f"shard {shard.number} was emptied, or taken over, during its recovery")
+        async with self.redis.pipeline(transaction=False) as pipe:
+            pipe.hdel(shard.limits, RECOVERING)
             pipe.publish(shard.committed_channel, str(Version(epoch, -1)))
             await pipe.execute()
         log.debug(

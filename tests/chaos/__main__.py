@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -59,7 +60,10 @@ def main(
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         (out / f"{chosen}.json").write_bytes(msgspec.json.format(msgspec.json.encode(plain(report))))
-    return 1 if report.verdict.violations else 0
+    if report.verdict.violations:
+        return 1
+    shutil.rmtree(report.history.parent)
+    return 0
 
 
 async def _run(seconds: float, seed: int, names: list[str], every_s: float, rate: float) -> Report:

@@ -197,6 +197,8 @@ async def chaos(run: Run, *, seconds: float, every_s: float, faults: Sequence[Fa
     return await run.finish()
 
 
-def plain(report: Report) -> Any:
-    """For JSON."""
-    return msgspec.to_builtins(report, enc_hook=str)
+def plain(report: Report) -> dict[str, Any]:
+    """For JSON: what another machine can make something of."""
+    found: dict[str, Any] = msgspec.to_builtins(report, enc_hook=str)
+    del found["history"]
+    return found

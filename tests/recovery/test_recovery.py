@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -16,8 +17,9 @@ from scaiqueue.persister.service import Persister
 from scaiqueue.records import State, Version
 from scaiqueue.recovery.fence import look, recovery_lock
 from scaiqueue.recovery.rebuild import Rebuild
-from scaiqueue.rows import positions
+from scaiqueue.rows import positions, restorable
 from scaiqueue.rows.engine import open_engine
+from scaiqueue.rows.restorable import Restorable
 from scaiqueue.scripts import binding
 from scaiqueue.scripts.binding import CompleteItem
 from scaiqueue.scripts.replies import NotReadyError
@@ -290,3 +292,28 @@ async def test_a_server_emptied_during_its_recovery_is_recovered_again(
     await stack.recovery.prepare()
     assert empties == 1
     assert await claim_all(stack) == ids
+
+
+async def test_a_recovery_that_was_cut_short_is_done_again_from_the_beginning(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it restored is in the new epoch's journal already, the rest is in the rows alone."""
+    async with persisting(stack) as persister:
+        ids, entry = await stack.publish(5)
+        await stack.claim(2)
+        _, entry = await stack.publish()
+        assert await persister.watermarks.wait(1, entry, 20.0)
+    complete = restorable.live_messages
+
+    async def cut_short(*args: Any) -> AsyncIterator[list[Restorable]]:
+        async for page in complete(*args):
+            yield page[3:5]  # by version: the two that were claimed
+            raise RuntimeError("the process dies")
+
+    monkeypatch.setattr(restorable, "live_messages", cut_short)
+    await stack.redis.flushall()
+    with pytest.raises(RuntimeError, match="dies"):
+        await stack.recovery.prepare()
+    monkeypatch.undo()
+    await stack.recovery.prepare()
+    assert (await claim_all(stack))[:5] == ids
