@@ -27,7 +27,10 @@ GROUPS: dict[str, Sequence[str]] = {
         "owners-forgotten",
     ),
     "rows": ("rows-kill", "rows-restart", "rows-freeze", "rows-connections-killed", "positions-locked"),
-    "processes": ("api-kill", "apis-kill", "recovery-killed", "rolling-restart", "api-freeze", "worker-kill", "worker-freeze"),
+    "processes": (
+        "api-kill", "apis-kill", "recovery-killed", "rolling-restart", "api-freeze", "worker-kill",
+        "worker-freeze",
+    ),
     "everything": ("all-killed", "power-cut"),
     "network to redis": (
         "redis-partition", "redis-half-open", "redis-latency", "redis-trickle", "redis-reset",
