@@ -28,10 +28,10 @@ GROUPS: dict[str, Sequence[str]] = {
     ),
     "rows": ("rows-kill", "rows-restart", "rows-freeze", "rows-connections-killed", "positions-locked"),
     "processes": (
-        "api-kill", "apis-kill", "recovery-killed", "rolling-restart", "api-freeze", "worker-kill",
+        "api-kill", "apis-kill", "rolling-restart", "api-freeze", "worker-kill",
         "worker-freeze",
     ),
-    "everything": ("all-killed", "power-cut"),
+    "everything": ("all-killed", "power-cut", "recovery-killed"),
     "network to redis": (
         "redis-partition", "redis-half-open", "redis-latency", "redis-trickle", "redis-reset",
         "redis-refused", "one-api-without-redis",
