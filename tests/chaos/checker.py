@@ -42,6 +42,7 @@ class Verdict(msgspec.Struct):
     deliveries: int
     redelivered: int
     completed_again: int
+    published_again: int
 
 
 def check(history: Iterable[Record], final: Final) -> Verdict:
@@ -64,4 +65,5 @@ def check(history: Iterable[Record], final: Final) -> Verdict:
         deliveries=sum(map(len, story.given.values())),
         redelivered=sum(len(given) - 1 for given in story.given.values()),
         completed_again=sum(len(tokens) > 1 for tokens in completions.values()),
+        published_again=sum(len(ids) > 1 for ids in fates.ids_by_key(story).values()),
     )

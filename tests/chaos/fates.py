@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from tests.chaos.story import Story, Told
+from tests.chaos.history import Settle
+from tests.chaos.story import Given, Story, Told
 
 SETS = {"scheduled": "scheduled", "pending": "pending", "claimed": "claimed", "awaiting_review": "review"}
 TERMINAL = ("completed", "expired", "cancelled", "archived")
 
 
-def _ids_by_key(story: Story) -> dict[str, set[str]]:
+def ids_by_key(story: Story) -> dict[str, set[str]]:
     found: dict[str, set[str]] = defaultdict(set)
     for message_id, fate in story.final.fates():
         found[fate.key].add(message_id)
@@ -42,10 +43,10 @@ def one_fate(story: Story) -> Iterator[str]:
     for told, message_id, at, allowed in _lost(story):
         if not allowed:
             yield f"{message_id} of {told.key} ({told.durability}, {told.queue}), acked at {at:.3f}, is lost"
-    found = _ids_by_key(story)
+    found = ids_by_key(story)
     for told in story.told.values():
         ids = found.get(told.key, set())
-        if len(ids) > 1:
+        if len(ids) > 1 and not story.told_twice(told):
             yield f"{told.key} ({told.durability}, {told.queue}) has {len(ids)} fates: {sorted(ids)}"
         if ids and not told.possible:
             yield f"{told.key} was refused and exists as {sorted(ids)}"
@@ -63,8 +64,12 @@ def nothing_unasked(story: Story) -> Iterator[str]:
                 yield f"{message_id} was handed out with the key {one.delivery.key!r}, which nobody published"
             elif told.queue != one.claim.queue:
                 yield f"{message_id} was published into {told.queue} and handed out from {one.claim.queue}"
-            elif told.acks and message_id not in told.acks and not story.may_be_lost(told.begun, one.begun):
+            elif told.acks and message_id not in told.acks and not _may_differ(story, told, one.begun):
                 yield f"{told.key} was handed out as {message_id} and acknowledged as {sorted(told.acks)}"
+
+
+def _may_differ(story: Story, told: Told, at: float) -> bool:
+    return story.may_be_lost(told.begun, at) or story.told_twice(told)
 
 
 def conservation(story: Story) -> Iterator[str]:
@@ -93,7 +98,7 @@ def conservation(story: Story) -> Iterator[str]:
 
 
 def completion_kept(story: Story) -> Iterator[str]:
-    """An acknowledged completion is the message's fate, unless Redis lost it before it was committed."""
+    """An acknowledged completion is the message's fate, unless it was forgotten before it was committed."""
     fates = dict(story.final.fates())
     for message_id, settles in story.settles.items():
         for settle in settles:
@@ -101,7 +106,7 @@ def completion_kept(story: Story) -> Iterator[str]:
                 continue
             fate = fates[message_id]
             if fate.state not in TERMINAL and (
-                message_id in story.seen or not story.may_be_lost(settle.begun, settle.ended)
+                message_id in story.seen or not _may_be_forgotten(story, settle)
             ):
                 yield f"{message_id} was completed at {settle.ended:.3f} and is {fate.state} in {fate.queue}"
                 break
@@ -118,13 +123,17 @@ def attempts_counted(story: Story) -> Iterator[str]:
         maybe = {t for t in released if story.settled(message_id, t, "release")}
         sure = {t for t in maybe if _acknowledged(story, message_id, t)}
         claims = {one.delivery.token for one in given}
-        lapsed = {one.delivery.token for one in given if story.may_be_lost(one.begun, one.ended)}
-        lapsed_releases = {t for t in sure if story.may_be_lost(released[t].begun, released[t].ended)}
+        lapsed = {one.delivery.token for one in given if _may_be_forgotten(story, one)}
+        lapsed_releases = {t for t in sure if _may_be_forgotten(story, released[t])}
         unheard = story.unheard_claims(told.queue, told.begun)
         least = len(claims) - len(maybe) - len(lapsed)
         most = len(claims) + unheard - len(sure) + len(lapsed_releases)
         if not max(0, least) <= fate.attempts <= most:
             yield f"{message_id}: {fate.attempts} attempts, not {least} to {most} ({fate.state})"
+
+
+def _may_be_forgotten(story: Story, call: Given | Settle) -> bool:
+    return story.may_be_lost(call.begun, call.ended) or story.may_be_unseen(call.begun, call.ended)
 
 
 def _acknowledged(story: Story, message_id: str, token: str) -> bool:

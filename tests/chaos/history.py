@@ -66,7 +66,7 @@ class Strike(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="record
     """A fault from its beginning until it was healed, and until every API process served again.
 
     `loses`: Redis may come back without what it did in so many seconds before the strike, and during it;
-    None: it loses nothing. `switches`: the way of serving may have changed between Redis and the rows.
+    None: it loses nothing.
     """
 
     kind: str
@@ -74,7 +74,13 @@ class Strike(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="record
     healed: float
     recovered: float
     loses: float | None = None
-    switches: bool = False
+
+
+class Switch(msgspec.Struct, kw_only=True, tag_field="record", tag="switch"):
+    """The rows served instead of Redis: the last look before it that showed otherwise, and the first after."""
+
+    begun: float
+    ended: float
 
 
 class Seen(msgspec.Struct, kw_only=True, tag_field="record", tag="seen"):
@@ -84,7 +90,7 @@ class Seen(msgspec.Struct, kw_only=True, tag_field="record", tag="seen"):
     completed: list[str]
 
 
-Record: TypeAlias = Publish | Claim | Settle | Strike | Seen
+Record: TypeAlias = Publish | Claim | Settle | Strike | Switch | Seen
 _encode = msgspec.json.Encoder().encode_into
 _decode = msgspec.json.Decoder(Record).decode
 

@@ -27,11 +27,12 @@ def tokens_rise(story: Story) -> Iterator[str]:
 
 
 def no_stale_token(story: Story) -> Iterator[str]:
-    """Once a later claim was answered, the token of an earlier one moves nothing."""
+    """Once a later claim was answered, the token of an earlier one moves nothing, except while the path
+    changes: who still reaches the other path has the lease there."""
     for message_id, settles in story.settles.items():
         given = story.given.get(message_id, [])
         for settle in settles:
-            if settle.outcome != "ok":
+            if settle.outcome != "ok" or story.may_be_unseen(settle.begun, settle.ended):
                 continue
             token = Token.parse(settle.token)
             for later in given:
@@ -56,7 +57,7 @@ def one_lease(story: Story) -> Iterator[str]:
             ended = any(
                 settle.begun <= after.ended for settle in story.settled(message_id, token, *ENDING_VERBS)
             )
-            if not ended and not story.may_switch(before.begun, after.ended):
+            if not ended and not story.may_be_unseen(before.begun, after.ended):
                 yield (
                     f"{message_id}: {after.delivery.token} was given "
                     f"{_lease_end(story, message_id, before) - begins} ms before {token} ended"
@@ -70,7 +71,7 @@ def _lease_end(story: Story, message_id: str, given: Given) -> int:
 
 def completed_stays(story: Story) -> Iterator[str]:
     """What was completed is not handed out again: never once the rows hold it, and before that only
-    where Redis lost its last moments."""
+    where Redis lost its last moments, or was left in them."""
     for message_id, given in story.given.items():
         seen = story.seen.get(message_id)
         completed = [
@@ -82,5 +83,7 @@ def completed_stays(story: Story) -> Iterator[str]:
             if seen is not None and one.begun > seen:
                 yield f"{message_id}: given at {one.ended:.3f}, completed in the rows at {seen:.3f}"
             for settle in completed:
-                if settle.ended < one.begun and not story.may_be_lost(settle.begun, settle.ended):
+                begun, ended = settle.begun, settle.ended
+                forgotten = story.may_be_lost(begun, ended) or story.may_be_unseen(begun, ended)
+                if ended < one.begun and not forgotten:
                     yield f"{message_id}: given at {one.ended:.3f}, completed at {settle.ended:.3f}"

@@ -40,7 +40,8 @@ def order_kept(story: Story) -> Iterator[str]:
             continue
         # Someone whose answer was lost may have had it, and Redis may have forgotten that.
         held = story.unheard_between(told.queue, told.begun, one.begun)
-        if not held and not story.may_be_lost(told.begun, one.ended):
+        unseen = story.may_be_unseen(told.begun, told.acked)
+        if not held and not unseen and not story.may_be_lost(told.begun, one.ended):
             by_queue[told.queue].append(First(told, one.begun, one.ended))
     for queue, firsts in by_queue.items():
         ranks = sorted({first.told.rank for first in firsts}) if queue.startswith(PRIORITY_PREFIX) else [0]

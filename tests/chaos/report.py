@@ -31,7 +31,7 @@ def lines(report: Report) -> Iterator[str]:
     yield f"indexed lost as allowed {verdict.lost}, at most {verdict.lost_span_s:.2f} s before the strike"
     yield (
         f"deliveries {verdict.deliveries}, redelivered {verdict.redelivered}, "
-        f"completed twice {verdict.completed_again}"
+        f"completed twice {verdict.completed_again}, published twice {verdict.published_again}"
     )
     yield f"slowest answer {report.slowest_s:.1f} s; refusals {report.codes}"
     yield from _usage(report)

@@ -21,7 +21,7 @@ from tests.chaos.checker import Verdict, Violation, check
 from tests.chaos.client import HttpClient
 from tests.chaos.direct import DirectClient
 from tests.chaos.faults import Fault, Scene
-from tests.chaos.history import Final, History, Seen, Strike
+from tests.chaos.history import Final, History, Seen, Strike, Switch
 from tests.chaos.load import Load
 from tests.chaos.site import KEY, PROBE, Site, Usage
 from tests.eventually import eventually
@@ -30,6 +30,7 @@ RECOVERED_WITHIN_S = 60.0
 QUIET_WITHIN_S = 120.0
 SAMPLE_S = 5.0
 LOOK_S = 0.5
+PATH_LOOK_S = 0.1
 
 
 class Sample(msgspec.Struct):
@@ -71,7 +72,8 @@ class Run:
 
     def start(self) -> None:
         self.load.start()
-        self._watching = [asyncio.create_task(self._look()), asyncio.create_task(self._sample())]
+        watches = (self._look(), self._follow_the_path(), self._sample())
+        self._watching = [asyncio.create_task(watch) for watch in watches]
 
     async def strike(self, fault: Fault) -> Strike:
         """One fault, until it is healed and every API process serves again, or the time for that is over."""
@@ -89,7 +91,6 @@ class Run:
             healed=healed,
             recovered=time.monotonic(),
             loses=loses,
-            switches=fault.switches,
         )
         self.history.add(struck)
         self.strikes.append(struck)
@@ -105,6 +106,7 @@ class Run:
             await self.http.close()
             await self.direct.close()
             self.history.close()
+        self.history.path.with_name("final.json").write_bytes(msgspec.json.encode(final))
         verdict = await asyncio.to_thread(check, self.history.records, final)
         verdict.violations += self.troubles + self._faults_of_ours()
         await self._engine.dispose()
@@ -167,6 +169,20 @@ class Run:
                     found = await state.completed(self._engine, since - 5000)
                     self.history.add(Seen(at=time.monotonic(), completed=found))
                     since = asked
+
+    async def _follow_the_path(self) -> None:
+        """Marks the times when the rows served instead of Redis."""
+        last_redis, left = time.monotonic(), False
+        while True:
+            await asyncio.sleep(PATH_LOOK_S)
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(LOOK_S):
+                    through_redis = await state.through_redis(self._engine)
+                now = time.monotonic()
+                if through_redis and left:
+                    self.history.add(Switch(begun=last_redis, ended=now))
+                left = not through_redis
+                last_redis = now if through_redis else last_redis
 
     async def _sample(self) -> None:
         while True:

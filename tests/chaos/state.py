@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
-from sqlalchemy import Table, select
+from sqlalchemy import Table, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from scaiqueue.keys import SYSTEM_QUEUES, ScopeKeys, Shard
@@ -20,6 +20,7 @@ from tests.chaos.site import PROBE, SHARDS
 
 QUEUES = (FIFO, PRIORITY, PARKED, PROBE, SYSTEM_QUEUES[0])
 SETS = ("pending", "scheduled", "claimed", "review", "expiry")
+MODE = text("SELECT mode FROM mod_scaiqueue_mode")
 _key = msgspec.json.Decoder(dict[str, str])
 
 
@@ -52,6 +53,12 @@ async def completed(engine: AsyncEngine, since_ms: int) -> list[str]:
     )
     async with reading(engine) as conn:
         return list((await conn.execute(query)).scalars())
+
+
+async def through_redis(engine: AsyncEngine) -> bool:
+    """False while the rows serve instead of Redis, or one takes over from the other."""
+    async with reading(engine) as conn:
+        return (await conn.execute(MODE)).scalar_one() == "redis"
 
 
 async def read_final(redis: Redis, engine: AsyncEngine, scope: ScopeKeys) -> Final:

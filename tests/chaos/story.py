@@ -8,7 +8,10 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
-from tests.chaos.history import Claim, Delivery, Final, Publish, Record, Seen, Settle, Strike
+from tests.chaos.history import Claim, Delivery, Final, Publish, Record, Seen, Settle, Strike, Switch
+
+# Before Redis is left it is silent for a while; what it did last before that may not be in the rows yet.
+BEFORE_A_SWITCH_S = 3.0
 
 
 class Token(NamedTuple):
@@ -32,7 +35,7 @@ class Given(NamedTuple):
 
 
 class Lapse(NamedTuple):
-    """Times of calls whose effect Redis may have lost."""
+    """Times of calls whose effect Redis may have lost, or the rows not yet have."""
 
     begun: float
     ended: float
@@ -43,6 +46,7 @@ class Told:
 
     def __init__(self, attempts: Sequence[Publish]) -> None:
         first = attempts[0]
+        self.attempts = attempts
         oks = [attempt for attempt in attempts if attempt.outcome == "ok"]
         self.key, self.queue, self.rank, self.durability = (
             first.key, first.queue, first.rank, first.durability,
@@ -62,6 +66,7 @@ class Story:
         self.settles: dict[str, list[Settle]] = defaultdict(list)
         self.strikes: list[Strike] = []
         self.seen: dict[str, float] = {}
+        self._switches: list[Lapse] = []
         for record in history:
             match record:
                 case Publish():
@@ -74,6 +79,8 @@ class Story:
                     self.settles[record.id].append(record)
                 case Strike():
                     self.strikes.append(record)
+                case Switch():
+                    self._switches.append(Lapse(record.begun - BEFORE_A_SWITCH_S, record.ended))
                 case Seen():
                     for message_id in record.completed:
                         self.seen.setdefault(message_id, record.at)
@@ -84,7 +91,6 @@ class Story:
         }
         self._unheard = _unheard(self.claims)
         self._lapses = [Lapse(s.begun - s.loses, s.healed) for s in self.strikes if s.loses is not None]
-        self._switches = [(s.begun, s.recovered) for s in self.strikes if s.switches]
 
     def settled(self, message_id: str, token: str, *verbs: str) -> list[Settle]:
         """Settlements with this token that took effect, or may have."""
@@ -107,10 +113,19 @@ class Story:
 
     def may_be_lost(self, begun: float, ended: float) -> bool:
         """Whether Redis may have forgotten a call that was under way from `begun` to `ended`."""
-        return any(lapse.begun <= ended and begun <= lapse.ended for lapse in self._lapses)
+        return _within(self._lapses, begun, ended)
 
-    def may_switch(self, begun: float, ended: float) -> bool:
-        return any(start <= ended and begun <= end for start, end in self._switches)
+    def may_be_unseen(self, begun: float, ended: float) -> bool:
+        """Whether the call went through Redis while the rows took over, or the other way round."""
+        return _within(self._switches, begun, ended)
+
+    def told_twice(self, told: Told) -> bool:
+        """Whether one path may not have known of an attempt that came through the other."""
+        return any(a.outcome != "fail" and self.may_be_unseen(a.begun, a.ended) for a in told.attempts)
+
+
+def _within(lapses: Iterable[Lapse], begun: float, ended: float) -> bool:
+    return any(lapse.begun <= ended and begun <= lapse.ended for lapse in lapses)
 
 
 class _Unheard(NamedTuple):

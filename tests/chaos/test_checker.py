@@ -20,6 +20,7 @@ from tests.chaos.history import (
     Seen,
     Settle,
     Strike,
+    Switch,
     read,
 )
 from tests.chaos.load import FIFO, PRIORITY
@@ -57,11 +58,15 @@ class Tale:
         call = {**self.step(), "outcome": outcome, "verb": verb, "id": f"id-{key}", "token": token, **more}
         self.history.append(Settle(**call))  # type: ignore[arg-type]
 
-    def strike(self, loses: float | None = None, *, switches: bool = False) -> None:
+    def switch(self) -> None:
+        times = self.step()
+        self.history.append(Switch(**times))
+
+    def strike(self, loses: float | None = None) -> None:
         times = self.step()
         strike = Strike(
             kind="fault", begun=times["begun"], healed=times["begun"] + 0.1, recovered=times["ended"],
-            loses=loses, switches=switches,
+            loses=loses,
         )  # fmt: skip
         self.history.append(strike)
 
@@ -356,10 +361,35 @@ def test_a_second_lease_is_allowed_while_the_mode_switches() -> None:
     tale = clean()
     tale.publish("d")
     tale.claim("d", token="1.5")
-    tale.strike(switches=True)
+    tale.switch()
     tale.claim("d", token="1.6", attempts=2)
     tale.ends("d", "claimed", 2)
     assert tale.violated() == set()
+
+
+def test_a_publish_without_an_answer_may_be_there_twice_after_a_switch() -> None:
+    tale = clean()
+    tale.publish("d", outcome="unknown")
+    tale.switch()
+    tale.publish("d")
+    tale.ends("d", "pending", 0)
+    tale.final.rows["id-again"] = Fate(FIFO, "completed", 0, "d")
+    verdict = check(tale.history, tale.final)
+    assert verdict.violations == []
+    assert verdict.published_again == 1
+
+
+def test_a_switch_excuses_no_loss_and_nothing_of_long_before() -> None:
+    tale = clean()
+    tale.publish("gone", durability="indexed")
+    tale.publish("twice", outcome="unknown")
+    tale.ends("twice", "pending", 0)
+    tale.final.rows["id-again"] = Fate(FIFO, "completed", 0, "twice")
+    tale.now += 10
+    tale.switch()
+    tale.now += 10
+    tale.claim("a", token="1.5", attempts=2)
+    assert tale.violated() == {"one_fate", "completed_stays", "attempts_counted"}
 
 
 def test_attempts_of_one_claim_share_their_lease() -> None:

@@ -40,15 +40,11 @@ Act = Callable[[Scene], Awaitable[None]]
 
 
 class Fault(NamedTuple):
-    """`loses`: seconds before the strike whose effects Redis may come back without; None: nothing.
-
-    `switches`: Redis may be away for so long that the API serves from the rows.
-    """
+    """`loses`: seconds before the strike whose effects Redis may come back without; None: nothing."""
 
     name: str
     act: Act
     loses: float | None
-    switches: bool
 
     @property
     def what(self) -> str:
@@ -58,12 +54,12 @@ class Fault(NamedTuple):
 FAULTS: dict[str, Fault] = {}
 
 
-def fault(*, loses: float | None = None, switches: bool = False) -> Callable[[Act], Act]:
+def fault(*, loses: float | None = None) -> Callable[[Act], Act]:
     """Registers the function under its name, with dashes."""
 
     def register(act: Act) -> Act:
         name = act.__name__.replace("_", "-")
-        FAULTS[name] = Fault(name, act, loses, switches)
+        FAULTS[name] = Fault(name, act, loses)
         return act
 
     return register

@@ -39,7 +39,7 @@ def _redis(trouble: Trouble) -> Fault:
         await _suffer(scene, [links.redis for links in scene.site.links], trouble)
 
     act.__doc__ = f"Between everyone and Redis: {TEXTS[trouble]}"
-    return Fault(f"redis-{trouble}".replace("_", "-"), act, None, True)
+    return Fault(f"redis-{trouble}".replace("_", "-"), act, None)
 
 
 def _rows(trouble: Trouble) -> Fault:
@@ -47,7 +47,7 @@ def _rows(trouble: Trouble) -> Fault:
         await _suffer(scene, [links.rows for links in scene.site.links], trouble)
 
     act.__doc__ = f"Between everyone and MariaDB: {TEXTS[trouble]}"
-    return Fault(f"rows-{trouble}".replace("_", "-"), act, None, False)
+    return Fault(f"rows-{trouble}".replace("_", "-"), act, None)
 
 
 def _one(server: str) -> Fault:
@@ -56,7 +56,7 @@ def _one(server: str) -> Fault:
         await _suffer(scene, [links.redis if server == "redis" else links.rows], "partition")
 
     act.__doc__ = f"One API process alone is cut off from {'Redis' if server == 'redis' else 'MariaDB'}"
-    return Fault(f"one-api-without-{server}", act, None, True)
+    return Fault(f"one-api-without-{server}", act, None)
 
 
 for _trouble in SECONDS:

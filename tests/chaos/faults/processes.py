@@ -78,7 +78,7 @@ async def owners_forgotten(scene: Scene) -> None:
             await asyncio.sleep(0.1)
 
 
-@fault(loses=FSYNC_S, switches=True)
+@fault(loses=FSYNC_S)
 async def all_killed(scene: Scene) -> None:
     """kill -9 of everything at once"""
     site = scene.site
@@ -88,7 +88,7 @@ async def all_killed(scene: Scene) -> None:
     await site.revive(*site.processes)
 
 
-@fault(switches=True)
+@fault()
 async def power_cut(scene: Scene) -> None:
     """kill -9 of everything at once, and Redis' file ends where it was up to 1 s ago"""
     site = scene.site

@@ -35,14 +35,14 @@ def aof(server: RedisServer) -> Path:
     return max((server.folder / "appendonlydir").glob("*.incr.aof"), key=lambda file: file.stat().st_mtime)
 
 
-@fault(loses=FSYNC_S, switches=True)
+@fault(loses=FSYNC_S)
 async def redis_kill(scene: Scene) -> None:
     """kill -9 Redis, append-only file everysec"""
     scene.site.redis.kill()
     await scene.site.revive(scene.site.redis)
 
 
-@fault(switches=True)
+@fault()
 async def redis_kill_always(scene: Scene) -> None:
     """kill -9 Redis, append-only file always"""
     server = scene.site.redis
@@ -59,7 +59,7 @@ async def _flushed(client: Redis) -> bool:
     return bool((await client.info("persistence"))["aof_pending_bio_fsync"] == 0)
 
 
-@fault(loses=FSYNC_S, switches=True)
+@fault(loses=FSYNC_S)
 async def redis_kill_twice(scene: Scene) -> None:
     """kill -9 Redis, and again while recovery is at work"""
     for _ in range(2):
@@ -68,7 +68,7 @@ async def redis_kill_twice(scene: Scene) -> None:
         await asyncio.sleep(scene.dice.uniform(0.0, 0.3))
 
 
-@fault(switches=True)
+@fault()
 async def redis_restart(scene: Scene) -> None:
     """Redis is stopped in order and started again"""
     await asyncio.to_thread(scene.site.redis.stop)
@@ -91,7 +91,7 @@ async def script_flush(scene: Scene) -> None:
             await asyncio.sleep(0.1)
 
 
-@fault(switches=True)
+@fault()
 async def redis_freeze(scene: Scene) -> None:
     """SIGSTOP Redis for 1 to 5 s"""
     scene.site.redis.pause()
@@ -99,7 +99,7 @@ async def redis_freeze(scene: Scene) -> None:
     scene.site.redis.resume()
 
 
-@fault(switches=True)
+@fault()
 async def redis_promotion(scene: Scene) -> None:
     """A replica that lags is promoted, and the primary is gone"""
     site, old = scene.site, scene.site.redis
@@ -126,7 +126,7 @@ async def _in_step(client: Redis) -> bool:
     return bool((await client.info("replication"))["master_link_status"] == "up")
 
 
-@fault(switches=True)
+@fault()
 async def aof_truncated(scene: Scene) -> None:
     """The machine under Redis loses power: the append-only file ends where it was up to 1 s ago"""
     server = scene.site.redis
@@ -146,7 +146,7 @@ async def kill_without_page_cache(scene: Scene, *others: Server) -> None:
     os.truncate(file, max(0, min(size - scene.dice.randrange(64), file.stat().st_size)))
 
 
-@fault(switches=True)
+@fault()
 async def aof_old(scene: Scene) -> None:
     """Redis comes back with an append-only file of 2 s ago"""
     server = scene.site.redis
@@ -161,7 +161,7 @@ async def aof_old(scene: Scene) -> None:
     await scene.site.revive(server)
 
 
-@fault(loses=FSYNC_S, switches=True)
+@fault(loses=FSYNC_S)
 async def rewrite_killed(scene: Scene) -> None:
     """kill -9 Redis in the middle of a rewrite of its append-only file"""
     async with admin(scene.site.redis) as client:
