@@ -77,7 +77,7 @@ class Strike(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="record
 
 
 class Switch(msgspec.Struct, kw_only=True, tag_field="record", tag="switch"):
-    """The rows served instead of Redis: the last look before it that showed otherwise, and the first after."""
+    """The rows served instead of Redis: between two looks that showed otherwise."""
 
     begun: float
     ended: float
