@@ -63,6 +63,7 @@ class Persister:
         self._loops: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
         self._troubled = asyncio.Event()
+        self.watermarks.on_new_epoch = self._troubled.set
 
     @property
     def owned(self) -> frozenset[int]:
@@ -166,6 +167,7 @@ class Persister:
                 sick.add(number)
         if sick:
             await self._recover()
+            self._troubled.set()
         self._changed.set()
 
     async def _take_up(self, number: int) -> None:

@@ -57,6 +57,7 @@ class Watermarks:
     def __init__(self, redis: Redis, engine: AsyncEngine, shards: Iterable[int]) -> None:
         self.redis = redis
         self.engine = engine
+        self.on_new_epoch: Callable[[], None] = lambda: None
         self._shards = {number: _ShardMarks() for number in shards}
         self._tasks: list[asyncio.Task[None]] = []
         self._waiting = asyncio.Event()
@@ -85,7 +86,9 @@ class Watermarks:
         marks.heard = time.monotonic()
         if version <= marks.mark:
             return
-        marks.mark = version
+        raised, marks.mark = version.epoch > marks.mark.epoch, version
+        if raised:
+            self.on_new_epoch()
         if marks.waiters:
             self._settle(marks, lambda waiter: _verdict(waiter, version))
 
