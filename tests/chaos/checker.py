@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
@@ -32,12 +33,12 @@ class Violation(msgspec.Struct):
 
 
 class Verdict(msgspec.Struct):
-    """`lost` counts acknowledged `indexed` publishes that a strike was allowed to lose."""
+    """`lost` counts acknowledged `indexed` publishes that a strike was allowed to lose, by its kind."""
 
     violations: list[Violation]
     acknowledged: int
     unknown: int
-    lost: int
+    lost: dict[str, int]
     lost_span_s: float
     deliveries: int
     redelivered: int
@@ -60,8 +61,8 @@ def check(history: Iterable[Record], final: Final) -> Verdict:
         violations,
         acknowledged=sum(told.acked is not None for told in story.told.values()),
         unknown=sum(told.acked is None and told.possible for told in story.told.values()),
-        lost=len(losses),
-        lost_span_s=max(losses, default=0.0),
+        lost=dict(Counter(loss.kind for loss in losses)),
+        lost_span_s=max((loss.before_s for loss in losses), default=0.0),
         deliveries=sum(map(len, story.given.values())),
         redelivered=sum(len(given) - 1 for given in story.given.values()),
         completed_again=sum(len(tokens) > 1 for tokens in completions.values()),

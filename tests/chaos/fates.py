@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from tests.chaos.history import Settle
 from tests.chaos.story import Given, Story, Told
@@ -29,10 +30,17 @@ def _lost(story: Story) -> Iterator[tuple[Told, str, float, bool]]:
                 yield told, message_id, at, allowed
 
 
-def allowed_losses(story: Story) -> list[float]:
-    """For each `indexed` publish lost with Redis: how long before the strike it was acknowledged."""
+class Loss(NamedTuple):
+    """Of an `indexed` publish with Redis: how long before the strike it was acknowledged, and what struck."""
+
+    before_s: float
+    kind: str
+
+
+def allowed_losses(story: Story) -> list[Loss]:
+    lossy = [strike for strike in story.strikes if strike.loses is not None]
     return [
-        min(max(0.0, s.begun - at) for s in story.strikes if s.loses is not None and at <= s.healed)
+        min(Loss(max(0.0, strike.begun - at), strike.kind) for strike in lossy if at <= strike.healed)
         for _, _, at, allowed in _lost(story)
         if allowed
     ]

@@ -28,7 +28,10 @@ def lines(report: Report) -> Iterator[str]:
     yield ""
     yield f"seed {report.seed}, {report.seconds:.0f} s, {len(report.strikes)} strikes of {len(by_kind)} kinds"
     yield f"publishes acknowledged {verdict.acknowledged}, without an answer {verdict.unknown}"
-    yield f"indexed lost as allowed {verdict.lost}, at most {verdict.lost_span_s:.2f} s before the strike"
+    yield (
+        f"indexed lost as allowed {sum(verdict.lost.values())}, acknowledged at most "
+        f"{verdict.lost_span_s:.2f} s before the strike: {verdict.lost}"
+    )
     yield (
         f"deliveries {verdict.deliveries}, redelivered {verdict.redelivered}, "
         f"completed twice {verdict.completed_again}, published twice {verdict.published_again}"

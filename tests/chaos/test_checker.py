@@ -116,7 +116,7 @@ def clean() -> Tale:
 def test_a_clean_history_is_accepted() -> None:
     verdict = check(clean().history, clean().final)
     assert verdict.violations == []
-    assert (verdict.acknowledged, verdict.unknown, verdict.lost) == (5, 1, 0)
+    assert (verdict.acknowledged, verdict.unknown, verdict.lost) == (5, 1, {})
     assert (verdict.deliveries, verdict.redelivered, verdict.completed_again) == (6, 1, 0)
 
 
@@ -340,7 +340,7 @@ def test_what_redis_may_lose_is_counted() -> None:
     tale.strike(loses=1.0)
     verdict = check(tale.history, tale.final)
     assert verdict.violations == []
-    assert (verdict.lost, verdict.lost_span_s) == (1, 0.5)
+    assert (verdict.lost, verdict.lost_span_s) == ({"fault": 1}, 0.5)
 
 
 def test_a_completion_that_redis_lost_may_come_back() -> None:
