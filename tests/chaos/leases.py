@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from tests.chaos.history import ENDING_VERBS
+from tests.chaos.history import ENDING_VERBS, Claim, Settle
 from tests.chaos.story import Given, Story, Token
 
 # The server rounds its clock to ms, when a lease begins and when it ends.
@@ -13,13 +13,14 @@ ROUNDING_MS = 2
 
 
 def tokens_rise(story: Story) -> Iterator[str]:
-    """A later claim of a message has a higher token, and no two claims have the same."""
+    """A later claim of a message has a higher token, and no two claims have the same; but a direct caller
+    does not see that the rows took over, and is served by the Redis that was left until it is fenced."""
     for message_id, given in story.given.items():
         latest = max((one for one in given), key=lambda one: one.begun)
         for before, after in pairwise(given):
             if before.token == after.token:
                 yield f"{message_id}: {before.delivery.token} was given to two claims"
-            elif after.ended < before.begun:
+            elif after.ended < before.begun and not _unaware(story, before.claim):
                 yield (
                     f"{message_id}: {before.delivery.token} was given after {after.delivery.token}; "
                     f"the latest is {latest.delivery.token}"
@@ -27,12 +28,11 @@ def tokens_rise(story: Story) -> Iterator[str]:
 
 
 def no_stale_token(story: Story) -> Iterator[str]:
-    """Once a later claim was answered, the token of an earlier one moves nothing, except while the path
-    changes: who still reaches the other path has the lease there."""
+    """Once a later claim was answered, the token of an earlier one moves nothing; with the same exception."""
     for message_id, settles in story.settles.items():
         given = story.given.get(message_id, [])
         for settle in settles:
-            if settle.outcome != "ok" or story.may_be_unseen(settle.begun, settle.ended):
+            if settle.outcome != "ok" or _unaware(story, settle):
                 continue
             token = Token.parse(settle.token)
             for later in given:
@@ -57,11 +57,15 @@ def one_lease(story: Story) -> Iterator[str]:
             ended = any(
                 settle.begun <= after.ended for settle in story.settled(message_id, token, *ENDING_VERBS)
             )
-            if not ended and not story.may_be_unseen(before.begun, after.ended):
+            if not ended:
                 yield (
                     f"{message_id}: {after.delivery.token} was given "
                     f"{_lease_end(story, message_id, before) - begins} ms before {token} ended"
                 )
+
+
+def _unaware(story: Story, call: Claim | Settle) -> bool:
+    return call.via == "script" and story.may_be_unseen(call.begun, call.ended)
 
 
 def _lease_end(story: Story, message_id: str, given: Given) -> int:
