@@ -75,7 +75,7 @@ def _lease_end(story: Story, message_id: str, given: Given) -> int:
 
 def completed_stays(story: Story) -> Iterator[str]:
     """What was completed is not handed out again: never once the rows hold it, and before that only
-    where Redis lost its last moments, or was left in them."""
+    where Redis lost its last moments, or was left in them; with the same exception."""
     for message_id, given in story.given.items():
         seen = story.seen.get(message_id)
         completed = [
@@ -84,6 +84,8 @@ def completed_stays(story: Story) -> Iterator[str]:
             if settle.verb == "complete" and settle.outcome == "ok"
         ]
         for one in given:
+            if _unaware(story, one.claim):
+                continue
             if seen is not None and one.begun > seen:
                 yield f"{message_id}: given at {one.ended:.3f}, completed in the rows at {seen:.3f}"
             for settle in completed:
