@@ -53,13 +53,13 @@ class Load:
         await asyncio.gather(*self._consumers)
         await asyncio.gather(*self._late)
 
-    def draft(self, queue: str | None = None) -> Draft:
+    def draft(self, queue: str | None = None, *, committed: bool = False) -> Draft:
         """A message that nobody has published yet."""
         self._drafted += 1
         dice = self._dice.random()
         chosen = queue or self._dice.choices((FIFO, PRIORITY, PARKED), (6, 3, 1))[0]
         rank = self._dice.choice((1500, 2500, 3500)) if chosen == PRIORITY else 2500
-        durability = "committed" if dice < 0.6 else "indexed"
+        durability = "committed" if dice < 0.6 or committed else "indexed"
         return Draft(f"{self._run}-{self._drafted}", chosen, rank, durability)
 
     async def publish(self, client: Client, draft: Draft) -> Publish:

@@ -145,7 +145,7 @@ class Run:
         client = self.http.only(url)
 
         async def once() -> bool:
-            published = await client.publish(self.load.draft(PROBE))
+            published = await client.publish(self.load.draft(PROBE, committed=True))
             if published.outcome != "ok":
                 return False
             claim = await client.claim(PROBE, "probe", 100, 3000, wait_s=0)
