@@ -7,7 +7,7 @@ import asyncio
 from scaiqueue.keys import Shard
 from scaiqueue.persister.ownership import LEASE_MS
 from tests.chaos.faults.kinds import Scene, fault
-from tests.chaos.faults.redis import FSYNC_S, LAG_S, admin, kill_without_page_cache
+from tests.chaos.faults.redis import FSYNC_S, admin, empty, kill_without_page_cache
 from tests.chaos.site import SHARDS
 
 
@@ -44,11 +44,10 @@ async def api_freeze(scene: Scene) -> None:
     api.resume()
 
 
-@fault(loses=LAG_S)
+@fault()
 async def recovery_killed(scene: Scene) -> None:
     """FLUSHALL, and kill -9 of both API processes while they rebuild the index"""
-    async with admin(scene.site.redis) as client:
-        await client.flushall()
+    await empty(scene)
     await asyncio.sleep(scene.dice.uniform(0.1, 0.6))
     await apis_kill(scene)
 

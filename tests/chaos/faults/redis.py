@@ -12,15 +12,18 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
+from scaiqueue.moments import now_ms
+from scaiqueue.persister.journal import after
+from scaiqueue.records import Version
+from scaiqueue.rows.tables import journal_positions
 from tests.chaos.faults.kinds import Scene, fault
-from tests.chaos.site import ALWAYS, EVERYSEC
+from tests.chaos.site import ALWAYS, DATABASE, EVERYSEC
 from tests.eventually import eventually
 from tests.servers import RedisServer, Server
 
 # What everysec promises.
 FSYNC_S = 1.0
-# What the persister may be behind in ordinary times.
-LAG_S = 1.0
+POSITION = f"SELECT epoch, n FROM {journal_positions.name} WHERE shard = "
 
 
 @asynccontextmanager
@@ -75,10 +78,22 @@ async def redis_restart(scene: Scene) -> None:
     await scene.site.revive(scene.site.redis)
 
 
-@fault(loses=LAG_S)
+@fault()
 async def redis_flushall(scene: Scene) -> None:
     """FLUSHALL: Redis lost everything"""
-    async with admin(scene.site.redis) as client:
+    await empty(scene)
+
+
+async def empty(scene: Scene) -> None:
+    """What is lost begins with the first journal entry that the rows do not have."""
+    site = scene.site
+    journal = site.scope.shard.journal
+    async with admin(site.redis) as client:
+        position = await asyncio.to_thread(site.mariadb.run, f"{POSITION}{site.shard}", DATABASE)
+        epoch, n = map(int, position.split())
+        missing = await client.xrange(journal, min="(" + after(Version(epoch, n)), count=1)
+        behind_s = (now_ms() - int(missing[0][1][b"at"])) / 1000 if missing else 0.0
+        scene.strikes_now(lost_since=time.monotonic() - behind_s)
         await client.flushall()
 
 
@@ -137,7 +152,8 @@ async def aof_truncated(scene: Scene) -> None:
 async def kill_without_page_cache(scene: Scene, *others: Server) -> None:
     """Kills Redis, and `others` with it; its file loses what was not surely synced, an entry cut in two."""
     server = scene.site.redis
-    size, since = aof(server).stat().st_size, time.monotonic()
+    # What is on its way to the file is not in its size, for as long as a slow sync takes.
+    size, since = aof(server).stat().st_size, time.monotonic() - FSYNC_S
     await asyncio.sleep(scene.dice.uniform(0.2, FSYNC_S))
     scene.strikes_now(lost_since=since)
     for dying in (server, *others):
@@ -151,7 +167,7 @@ async def aof_old(scene: Scene) -> None:
     """Redis comes back with an append-only file of 2 s ago"""
     server = scene.site.redis
     files, kept = server.folder / "appendonlydir", server.folder / "older"
-    since = time.monotonic()
+    since = time.monotonic() - FSYNC_S
     await asyncio.to_thread(shutil.copytree, files, kept)
     await asyncio.sleep(2.0)
     scene.strikes_now(lost_since=since)
