@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tests.chaos.history import Settle
+from tests.chaos.history import Publish, Settle
 from tests.chaos.story import Given, Story, Told
 
 SETS = {"scheduled": "scheduled", "pending": "pending", "claimed": "claimed", "awaiting_review": "review"}
@@ -20,14 +20,14 @@ def ids_by_key(story: Story) -> dict[str, set[str]]:
     return found
 
 
-def _lost(story: Story) -> Iterator[tuple[Told, str, float, bool]]:
-    """Acknowledged and not there: the id, when it was acknowledged, and whether that was to be expected."""
+def _lost(story: Story) -> Iterator[tuple[Told, str, Publish, bool]]:
+    """Acknowledged and not there: the id, the acknowledged call, and whether that was to be expected."""
     there = {message_id for message_id, _ in story.final.fates()}
     for told in story.told.values():
-        for message_id, at in told.acks.items():
+        for message_id, ack in told.acks.items():
             if message_id not in there:
-                allowed = told.durability == "indexed" and story.may_be_lost(at, at)
-                yield told, message_id, at, allowed
+                allowed = told.durability == "indexed" and story.may_be_lost(ack.begun, ack.ended)
+                yield told, message_id, ack, allowed
 
 
 class Loss(NamedTuple):
@@ -40,17 +40,22 @@ class Loss(NamedTuple):
 def allowed_losses(story: Story) -> list[Loss]:
     lossy = [strike for strike in story.strikes if strike.loses is not None]
     return [
-        min(Loss(max(0.0, strike.begun - at), strike.kind) for strike in lossy if at <= strike.healed)
-        for _, _, at, allowed in _lost(story)
+        min(
+            Loss(max(0.0, strike.begun - ack.ended), strike.kind)
+            for strike in lossy
+            if ack.begun <= strike.healed
+        )
+        for _, _, ack, allowed in _lost(story)
         if allowed
     ]
 
 
 def one_fate(story: Story) -> Iterator[str]:
     """Every acknowledged publish has exactly one fate, every other at most one, a refused one none."""
-    for told, message_id, at, allowed in _lost(story):
+    for told, message_id, ack, allowed in _lost(story):
         if not allowed:
-            yield f"{message_id} of {told.key} ({told.durability}, {told.queue}), acked at {at:.3f}, is lost"
+            what = f"{message_id} of {told.key} ({told.durability}, {told.queue})"
+            yield f"{what}, acknowledged at {ack.ended:.3f}, is lost"
     found = ids_by_key(story)
     for told in story.told.values():
         ids = found.get(told.key, set())

@@ -53,7 +53,7 @@ class Told:
         )  # fmt: skip
         self.begun = min(attempt.begun for attempt in attempts)
         self.acked = min((attempt.ended for attempt in oks), default=None)
-        self.acks = {attempt.id: attempt.ended for attempt in reversed(oks)}
+        self.acks = {attempt.id: attempt for attempt in reversed(oks)}
         self.possible = any(attempt.outcome != "fail" for attempt in attempts)
 
 

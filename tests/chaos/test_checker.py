@@ -271,6 +271,18 @@ def test_only_a_direct_caller_may_miss_that_the_rows_took_over(via: str) -> None
     assert tale.violated() == (set() if via == "script" else strict)
 
 
+def test_a_claim_that_redis_lost_leaves_the_lease_to_the_one_before() -> None:
+    tale = clean()
+    tale.publish("d")
+    tale.claim("d", token="1.5")
+    tale.now += 3
+    tale.claim("d", token="1.6", attempts=2)
+    tale.strike(loses=1.0)
+    tale.settle("d", "1.5")
+    tale.ends("d", "completed")
+    assert tale.violated() == set()
+
+
 def test_a_publish_without_an_answer_may_be_there_twice_after_a_switch() -> None:
     tale = clean()
     tale.publish("d", outcome="unknown")
