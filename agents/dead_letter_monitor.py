@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from scaiqueue import upkeep
 from scaiqueue.keys import DEAD_LETTER, ScopeKeys, Shard
 from scaiqueue.rows.engine import reading
 from scaiqueue.rows.tables import scopes
@@ -99,7 +100,7 @@ async def _remember(coordination: Redis, page: Sequence[Scope], depths: Sequence
     pipeline = coordination.pipeline(transaction=False)
     for scope, depth in found.items():
         if depth:
-            pipeline.hset(SEEN_KEY, scope, depth)
+            upkeep.write(pipeline, "HSET", SEEN_KEY, scope, depth)
     if emptied := [scope for scope, depth in found.items() if not depth]:
         pipeline.hdel(SEEN_KEY, *emptied)
     await pipeline.execute()

@@ -12,11 +12,14 @@ from redis.exceptions import RedisError
 from saq.job import Job
 from saq.queue.redis import RedisQueue
 
+from scaiqueue import upkeep
 from scaiqueue.settings import Settings, SettingsError
 
 from .agent import QUEUE_NAME, Agent
 from .schedule import find_agent
 
+DEQUEUE_S = 2.0
+"""How long an idle slot of the worker waits for a job in one call."""
 _RETRY_DEQUEUE_S = 1.0
 _LEAST_MARK_S = 60
 
@@ -39,7 +42,9 @@ def open_queue(settings: Settings) -> AgentQueue:
     url = settings.saq_redis_url or settings.redis_url
     if not url:
         raise SettingsError("redis_url is not set: give SCAIQUEUE_REDIS_URL, or SCAIQUEUE_SAQ_REDIS_URL")
-    return AgentQueue(Redis.from_url(url), name=QUEUE_NAME)
+    within_s = settings.redis_timeout_ms / 1000
+    client = Redis.from_url(url, socket_timeout=DEQUEUE_S + within_s, socket_connect_timeout=within_s)
+    return AgentQueue(client, name=QUEUE_NAME)
 
 
 async def enqueue_run(queue: AgentQueue, name: str) -> bool:
@@ -54,7 +59,7 @@ async def enqueue_run(queue: AgentQueue, name: str) -> bool:
 async def enqueue_tick(queue: AgentQueue, agent: Agent, tick: int) -> bool:
     """Ask for the run that is due at `tick`; True for the one caller, of all workers, that is first."""
     mark = f"{QUEUE_NAME}:tick:{agent.name}:{tick}"
-    if not await queue.redis.set(mark, 1, nx=True, ex=max(_LEAST_MARK_S, 2 * agent.every_s)):
+    if not await upkeep.write(queue.redis, "SET", mark, 1, "NX", "EX", max(_LEAST_MARK_S, 2 * agent.every_s)):
         return False
     return await _enqueue(queue, agent, str(tick)) is not None
 

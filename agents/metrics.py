@@ -15,6 +15,8 @@ DEAD_LETTER_GROWTH = Counter(
 )
 ARCHIVED = Counter("scaiqueue_messages_archived_total", "Rows moved into the archive table.")
 REMOVED = Counter("scaiqueue_messages_removed_total", "Rows deleted because their queue's retention ended.")
+DIVERGENCES = Counter("scaiqueue_divergences_total", "Divergences between index and rows.", ["kind"])
+CORRECTED = Counter("scaiqueue_divergences_corrected_total", "Divergences that it put right.", ["kind"])
 
 
 def observe_run(agent: str, seconds: float, *, failed: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scaiqueue import upkeep
 from scaiqueue.keys import QueueKeys
 from scaiqueue.scripts import binding
 from scaiqueue.scripts.replies import NotReadyError
@@ -29,7 +30,7 @@ async def age_priorities(context: AgentContext, budget: Budget) -> Result:
         cursor, more = "", True
         while more:
             if budget.spent:
-                await context.coordination.set(RESUME_KEY, queue.id)
+                await upkeep.write(context.coordination, "SET", RESUME_KEY, queue.id)
                 return {"queues": looked_at, "aged": aged, "more": True}
             raised, cursor = await _step(context, queue.keys, cursor)
             aged += raised

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from scaiqueue import upkeep
 from scaiqueue.rows.retention import remove_terminal
 from scaiqueue.rows.tables import message_archive, messages
 
@@ -33,7 +34,7 @@ async def enforce_retention(context: AgentContext, budget: Budget) -> Result:
             found = BATCH_ROWS
             while found == BATCH_ROWS:
                 if budget.spent:
-                    await context.coordination.set(RESUME_KEY, queue.id)
+                    await upkeep.write(context.coordination, "SET", RESUME_KEY, queue.id)
                     return {"removed": removed, "more": True}
                 started = time.monotonic()
                 scope_id, slug = queue.keys.scope.scope_id, queue.keys.slug

@@ -9,6 +9,8 @@ import time
 import structlog
 from redis.exceptions import LockError, RedisError
 
+from scaiqueue.upkeep import UpkeepLock
+
 from . import metrics
 from .agent import QUEUE_NAME, Agent, AgentContext, Budget, Result
 from .recorder import Recorder
@@ -32,8 +34,12 @@ class Runs:
         An agent's exception ends in the record and the log, not here. Raises RedisError when the
         lease can't be asked for, and CancelledError on a shutdown that could not wait.
         """
-        lease = self._context.coordination.lock(
-            f"{QUEUE_NAME}:running:{agent.name}", timeout=agent.lease_s, blocking=False, thread_local=False
+        lease = UpkeepLock(
+            self._context.coordination,
+            f"{QUEUE_NAME}:running:{agent.name}",
+            timeout=agent.lease_s,
+            blocking=False,
+            thread_local=False,
         )
         if not await lease.acquire():
             return {"status": "skipped", "reason": "already running"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .agent import Agent
+from .consistency_checker import check_consistency
 from .dead_letter_monitor import watch_dead_letters
 from .event_pruner import prune_old_events
 from .expiry_enforcer import enforce_expiry
@@ -68,6 +69,13 @@ AGENTS: tuple[Agent, ...] = (
         bound_s=60,
         purpose="Deletes events that are older than they are kept.",
         run=prune_old_events,
+    ),
+    Agent(
+        "consistency_checker",
+        every_s=300,
+        bound_s=60,
+        purpose="Compares index and rows, notes what differs and puts right what is safe.",
+        run=check_consistency,
     ),
 )
 

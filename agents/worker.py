@@ -10,18 +10,18 @@ from typing import Any
 
 import structlog
 from prometheus_client import start_http_server
-from redis.asyncio import Redis
 from saq.types import PartialTimersDict
 from saq.utils import cancel_tasks
 from saq.worker import Worker
 
 from scaiqueue.api.logs import configure_logs
+from scaiqueue.connection import open_redis
 from scaiqueue.rows.engine import open_engine
 from scaiqueue.scripts.runner import ScriptRunner
 from scaiqueue.settings import Settings
 
 from .agent import Agent, AgentContext, Result
-from .jobs import AgentQueue, open_queue
+from .jobs import DEQUEUE_S, AgentQueue, open_queue
 from .recorder import Recorder
 from .runs import Runs
 from .schedule import AGENTS
@@ -29,7 +29,6 @@ from .ticker import keep_ticking
 
 DRAIN_S = 5.0
 """How long a shutdown waits for running agents; they look at the shutdown between their steps."""
-_DEQUEUE_S = 2.0
 _CANCEL_S = 1.0
 _UNTIMED_SLOTS = 2
 # Seconds between SAQ's own looks. Nothing of ours is put into its future or aborted; its sweep frees
@@ -47,19 +46,19 @@ class AgentWorker(Worker[Any]):
         self._agent_queue = queue
         self._stopping = asyncio.Event()
         self._recorder = Recorder(context.engine)
-        runs = Runs(context, self._recorder, self._stopping)
+        self._runs = runs = Runs(context, self._recorder, self._stopping)
         super().__init__(
             queue,
             [(agent.name, _job(runs, agent)) for agent in agents],
             # One slot for each agent, and some so that runs that find theirs at work don't wait.
             concurrency=len(agents) + _UNTIMED_SLOTS,
-            dequeue_timeout=_DEQUEUE_S,
+            dequeue_timeout=DEQUEUE_S,
             timers=_TIMERS,
         )
 
     async def upkeep(self) -> list[asyncio.Task[None]]:
         tasks = await super().upkeep()
-        ticking = keep_ticking(self._agent_queue, self._agents, self._stopping)
+        ticking = keep_ticking(self._agent_queue, self._agents, self._stopping, self._runs.run)
         return [*tasks, asyncio.create_task(ticking, name="agent-ticker")]
 
     async def stop(self) -> None:
@@ -88,8 +87,9 @@ def _job(runs: Runs, agent: Agent) -> Callable[..., Coroutine[Any, Any, Result]]
 async def open_context(settings: Settings, queue: AgentQueue) -> AsyncIterator[AgentContext]:
     """Connections for agents, closed at the end. Neither server needs to be there yet."""
     async with AsyncExitStack() as stack:
-        redis = await stack.enter_async_context(Redis.from_url(settings.redis_url))
-        engine = open_engine(settings.database_url)
+        redis = open_redis(settings.redis_url, within_s=settings.redis_timeout_ms / 1000)
+        stack.push_async_callback(redis.aclose)
+        engine = open_engine(settings.database_url, within_s=settings.database_timeout_s)
         stack.push_async_callback(engine.dispose)
         yield AgentContext(settings, redis, ScriptRunner(redis, may_reload=_never), engine, queue.redis)
 

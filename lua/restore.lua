@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 --[[
 restore: put messages back into the index from their rows. Only while the shard has no epoch; claimed
 messages come back as pending, with the attempt counted. Called by recovery alone.

@@ -16,7 +16,7 @@ from redis.typing import EncodableT
 # Of a server's error reply, the exception that redis-py raises for it.
 parse_error: Callable[[str], Exception] = BaseParser.parse_error
 CONNECTIONS = 24
-CONNECTION_WITHIN_S = 5
+WITHIN_S = 5.0
 
 
 class _Packed:
@@ -56,16 +56,18 @@ _by_scheme: dict[str, type[Any]] = {
 }
 
 
-def open_redis(url: str) -> Redis:
-    """A client whose calls wait for a free connection. Raises ValueError for an unknown scheme."""
+def open_redis(url: str, *, connections: int = CONNECTIONS, within_s: float = WITHIN_S) -> Redis:
+    """A client whose calls wait for a free connection. Nothing takes longer than `within_s` each: a
+    connection, being connected, an answer. Raises ValueError for an unknown scheme."""
     scheme = url.partition(":")[0]
     if scheme not in _by_scheme:
         raise ValueError(f"{scheme}: not a Redis URL; use redis://, rediss:// or unix://")
     pool = BlockingConnectionPool.from_url(
         url,
-        max_connections=CONNECTIONS,
-        timeout=CONNECTION_WITHIN_S,
-        socket_connect_timeout=CONNECTION_WITHIN_S,
+        max_connections=connections,
+        timeout=within_s,
+        socket_connect_timeout=within_s,
+        socket_timeout=within_s,
         retry=Retry(NoBackoff(), 0),
         decode_responses=False,
     )

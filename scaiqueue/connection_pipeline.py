@@ -17,10 +17,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse
 from redis.typing import EncodableT
 
-from scaiqueue.connection import PackedConnection, parse_error
+from scaiqueue.connection import WITHIN_S, PackedConnection, parse_error
 
-# As long as redis-py waits for a reply.
-SILENCE_S = 5.0
 _LOST = "The connection was lost, with the call under way."
 
 
@@ -56,9 +54,13 @@ class _Replies(asyncio.Protocol):
 
 
 class ConnectionPipeline:
-    """Sends commands without waiting for those before. A call that was lost is not repeated."""
+    """Sends commands without waiting for those before. A call that was lost is not repeated.
 
-    def __init__(self, redis: Redis) -> None:
+    A server that says nothing for `silence_s` is given up: as long as redis-py waits for a reply.
+    """
+
+    def __init__(self, redis: Redis, silence_s: float = WITHIN_S) -> None:
+        self._silence_s = silence_s
         self._pool = redis.connection_pool
         self._connecting = asyncio.Lock()
         self._connection: PackedConnection | None = None
@@ -81,7 +83,7 @@ class ConnectionPipeline:
         connection.write(packed)
         if self._watch is None:
             replies.heard = False
-            self._watch = asyncio.get_running_loop().call_later(SILENCE_S, self._look)
+            self._watch = asyncio.get_running_loop().call_later(self._silence_s, self._look)
         return waiter
 
     def _look(self) -> None:
@@ -94,7 +96,7 @@ class ConnectionPipeline:
             connection.abort()
             return
         replies.heard = False
-        self._watch = asyncio.get_running_loop().call_later(SILENCE_S, self._look)
+        self._watch = asyncio.get_running_loop().call_later(self._silence_s, self._look)
 
     async def _connected(self) -> _Replies:
         async with self._connecting:

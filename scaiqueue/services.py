@@ -23,6 +23,7 @@ from scaiqueue.queueing.claim import Claimer
 from scaiqueue.queueing.configure import Configurator, Repairer
 from scaiqueue.queueing.directory import Directory
 from scaiqueue.queueing.key_ring import KeyRing, secret_hash
+from scaiqueue.queueing.memory import MemoryWatch
 from scaiqueue.queueing.publish import Publisher
 from scaiqueue.queueing.reading import MessageReader
 from scaiqueue.queueing.redrive import Redriver
@@ -48,10 +49,11 @@ _log = structlog.get_logger("scaiqueue.services")
 
 
 class Readiness(msgspec.Struct):
-    """Whether calls can be served, and what is in the way."""
+    """Whether calls can be served, and what is in the way. An alarm is for an operator, no obstacle yet."""
 
     ready: bool
     failures: dict[str, str]
+    alarms: dict[str, str]
 
 
 class Services:
@@ -59,9 +61,10 @@ class Services:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.redis = open_redis(settings.redis_url)
-        self.engine = open_engine(settings.database_url)
-        self.pipeline = ConnectionPipeline(self.redis)
+        within_s = settings.redis_timeout_ms / 1000
+        self.redis = open_redis(settings.redis_url, within_s=within_s)
+        self.engine = open_engine(settings.database_url, within_s=settings.database_timeout_s)
+        self.pipeline = ConnectionPipeline(self.redis, within_s)
         self.runner = ScriptRunner(self.redis, execute=self.pipeline.execute)
         self.recovery = Recovery(
             self.redis,
@@ -74,6 +77,7 @@ class Services:
         self.key_ring = KeyRing(self.engine)
         self.directory = Directory(self.engine)
         self.room = WaitingRoom(self.redis)
+        self.memory = MemoryWatch(self.redis)
         self.signals = Signals(
             self.redis,
             settings.shards,
@@ -117,6 +121,7 @@ class Services:
         self._spawn("waiting room", self.room.run())
         self._spawn("redrive", self.redriver.run())
         self._spawn("keys", self.key_ring.run())
+        self._spawn("memory", self.memory.run())
 
     async def stop(self) -> None:
         for task in reversed(self._tasks):
@@ -148,7 +153,8 @@ class Services:
             for name, answer in zip(checks, answers, strict=True)
             if isinstance(answer, BaseException)
         }
-        return Readiness(not failures, failures)
+        memory = self.memory.now.alarm
+        return Readiness(not failures, failures, {"redis_memory": memory} if memory else {})
 
     async def _ask_scripts(self) -> None:
         """Run a script by its SHA-1 on every shard, on a scope that isn't there."""

@@ -44,6 +44,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     idempotency_window_s: Annotated[int, Meta(ge=1, le=30 * 86400)] = 86400
     backlog_limit: Positive = 200_000
     commit_timeout_s: Positive = 10
+    redis_timeout_ms: Annotated[int, Meta(ge=500, le=60_000)] = 2000
+    database_timeout_s: Annotated[int, Meta(ge=11, le=600)] = 15
     archive_after_s: Annotated[int, Meta(ge=0)] = 3600
     event_retention_s: Annotated[int, Meta(ge=0)] = 30 * 86400
     worker_metrics_port: Port = 0

@@ -273,11 +273,11 @@ def _prepared_datadir() -> Path:
 class MariaDbServer(Server):
     """A private MariaDB on a unix socket only; user root without a password. `options` are extra flags."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, datadir: Path | None = None) -> None:
         super().__init__()
         self.options = options
         self.socket = self.folder / "mariadb.sock"
-        self.datadir = self.folder / "data"
+        self.datadir = datadir or self.folder / "data"
         shutil.copytree(_prepared_datadir(), self.datadir)
 
     def url(self, database: str) -> str:

@@ -25,7 +25,7 @@ from scaiqueue.rows.migrate import upgrade
 from scaiqueue.rows.queues import QueueRow, QueueSettings, encode_settings
 from scaiqueue.rows.scopes import ScopeRow
 from scaiqueue.scripts import binding
-from scaiqueue.scripts.binding import ClaimItem, CompleteItem
+from scaiqueue.scripts.binding import ClaimItem, CompleteItem, FailItem
 from scaiqueue.scripts.runner import ScriptRunner
 from tests.scripts.direct import Handed, handed_out, publish_item
 
@@ -89,19 +89,20 @@ class Stack:
         key: str = "",
         rank: int = 2500,
         delay_ms: int = 0,
-        expect: str = "OK",
+        ttl_ms: int | str = "",
+        expect: str | None = "OK",
         **header: Any,
     ) -> tuple[list[str], Version]:
         """Publish `count` messages in one call; answers their ids and the journal entry."""
         head = {"type": "order.created", **header} | ({"idempotency_key": key} if key else {})
         idem_keys = [self.scope.idempotency(queue, key)] if key else []
-        extra: dict[str, Any] = {"rank": rank, "delay_ms": delay_ms}
+        extra: dict[str, Any] = {"rank": rank, "delay_ms": delay_ms, "ttl_ms": ttl_ms}
         extra |= {"idem": 1, "digest": "d" * 64, "idem_ms": 60_000} if key else {}
         ids = [str(uuid7()) for _ in range(count)]
         items = [publish_item(id, msgspec.json.encode(head), body, **extra) for id in ids]
         queues = [self.scope.queue(queue)]
         reply = await binding.publish(self.runner, self.scope, queues, idem_keys, "tester", 0, items)
-        assert {item[0] for item in reply.items} == {expect}, reply
+        assert expect is None or {item[0] for item in reply.items} == {expect}, reply
         known = [
             item[1].decode() if expect == "DUPLICATE" else id
             for id, item in zip(ids, reply.items, strict=True)
@@ -120,6 +121,12 @@ class Stack:
         assert {item[0] for item in reply.items} == {"OK"}, reply
         assert reply.entry is not None
         return reply.entry
+
+    async def fail(self, claimed: Sequence[Sequence[Any]], *, retry_after_ms: int) -> None:
+        items = [FailItem(message[0], message[1], "worker", "no", 1, retry_after_ms) for message in claimed]
+        if items:
+            reply = await binding.fail(self.runner, self.scope, items)
+            assert {item[0] for item in reply.items} == {"OK"}, reply
 
     async def rows(self) -> dict[str, dict[str, Any]]:
         """All live rows by id."""

@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from scaiqueue.cli.findings import Finding
 from scaiqueue.cli.installation import other_shards
 from scaiqueue.keys import Shard
+from scaiqueue.queueing.memory import Memory
 from scaiqueue.rows import migrate
 from scaiqueue.rows.engine import is_sqlite, open_engine, reading
 from scaiqueue.scripts import binding
@@ -29,15 +30,6 @@ OLDEST_MARIADB = (10, 11)
 MOST_SKEW_S = 2.0
 # A batch of rows travels in one statement, its bytes escaped; the persister takes up to 4 MiB of bodies.
 LEAST_PACKET = 16 * 2**20
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """`remedy` is "" where all is well; `warning` findings don't fail the whole."""
-
-    check: str
-    state: Literal["ok", "warning", "bad"]
-    found: str
-    remedy: str = ""
 
 
 def _finding(check: str, good: bool, found: str, remedy: str, *, warn: bool = False) -> Finding:
@@ -74,6 +66,7 @@ async def _look_at_redis(redis: Redis) -> list[Finding]:
     return [
         _redis_version(info),
         *_redis_durability(info),
+        _redis_memory(info),
         await _redis_clock(redis),
         await _scripts_run(redis),
     ]
@@ -111,6 +104,13 @@ def _redis_durability(info: dict[str, Any]) -> Iterator[Finding]:
         yield _finding(
             "append-only writes", written == "ok", written, "look at the server's disk and its log"
         )
+
+
+def _redis_memory(info: dict[str, Any]) -> Finding:
+    memory = Memory(int(info["used_memory"]), int(info.get("maxmemory", 0)))
+    found = f"{memory.ratio:.0%} of maxmemory" if memory.limit else f"{memory.used} bytes, no limit"
+    remedy = "let consumers catch up, or raise maxmemory: at the limit publishes are refused"
+    return _finding("redis memory", not memory.alarm, found, remedy, warn=memory.ratio < 1)
 
 
 async def _redis_clock(redis: Redis) -> Finding:

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from redis.asyncio import Redis
 
+from scaiqueue import upkeep
 from scaiqueue.keys import PERSISTERS_KEY, Shard
 
 LEASE_MS = 3000
@@ -34,7 +35,7 @@ class Leases:
         """
         now = time.time()
         async with self.redis.pipeline(transaction=False) as pipe:
-            pipe.zadd(PERSISTERS_KEY, {self.token: now + LEASE_MS / 1000})
+            upkeep.write(pipe, "ZADD", PERSISTERS_KEY, now + LEASE_MS / 1000, self.token)
             pipe.zremrangebyscore(PERSISTERS_KEY, "-inf", now)
             pipe.zcard(PERSISTERS_KEY)
             for number in self.shards:
@@ -54,7 +55,7 @@ class Leases:
             for number in keep:
                 pipe.pexpire(Shard(number).owner, LEASE_MS)
             for number in free:
-                pipe.set(Shard(number).owner, self.token, nx=True, px=LEASE_MS)
+                upkeep.write(pipe, "SET", Shard(number).owner, self.token, "NX", "PX", LEASE_MS)
             answers = await pipe.execute() if keep or free else []
         taken = [number for number, done in zip(keep + free, answers, strict=True) if done]
         self.owned = {*taken, *surplus}

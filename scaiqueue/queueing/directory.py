@@ -1,7 +1,7 @@
 """Scopes and queues as the hot path needs them, kept in the process for a short while.
 
 A stale entry harms nothing: state and settings are the scripts' to judge, from their own hashes. The
-directory only turns what a caller writes into keys.
+directory only turns what a caller writes into keys. While the row store can't be asked, entries stay good.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from scaiqueue.errors import Code, QueueError
@@ -24,6 +25,7 @@ from scaiqueue.rows.queues import QueueRow, QueueSettings
 from scaiqueue.rows.scopes import ScopeRow
 
 MAX_AGE_S = 5.0
+RENEWED_WITHIN_S = 0.5
 MAX_ENTRIES = 20_000
 
 Entry = TypeVar("Entry")
@@ -104,14 +106,23 @@ class Directory:
     def _looked(self, key: tuple[str, str, str], task: asyncio.Task[Any]) -> None:
         if self._looking.get(key) is task:
             del self._looking[key]
+        if not task.cancelled():
+            task.exception()  # whoever waited has heard of it, or had no need to wait for it
 
     async def scope(self, tenant: str, reference: str) -> ScopeEntry:
         held = self._scopes.get((tenant, reference))
         if held is not None and held[0] > time.monotonic():
             return held[1]
-        row = await self._once(
-            "scope", tenant, reference, lambda: scopes.find(self._engine, tenant, reference)
-        )
+        try:
+            async with asyncio.timeout(held and RENEWED_WITHIN_S):
+                row = await self._once(
+                    "scope", tenant, reference, lambda: scopes.find(self._engine, tenant, reference)
+                )
+        except (SQLAlchemyError, OSError):
+            if held is None:
+                raise
+            _keep(self._scopes, (tenant, reference), held[1])
+            return held[1]
         if row is None:
             raise QueueError(Code.SCAIQUEUE_SCOPE_NOT_FOUND)
         entry = ScopeEntry(row)
@@ -122,9 +133,16 @@ class Directory:
         held = self._queues.get((scope.id, reference))
         if held is not None and held[0] > time.monotonic():
             return held[1]
-        row = await self._once(
-            "queue", scope.id, reference, lambda: queues.find(self._engine, scope.id, reference)
-        )
+        try:
+            async with asyncio.timeout(held and RENEWED_WITHIN_S):
+                row = await self._once(
+                    "queue", scope.id, reference, lambda: queues.find(self._engine, scope.id, reference)
+                )
+        except (SQLAlchemyError, OSError):
+            if held is None:
+                raise
+            _keep(self._queues, (scope.id, reference), held[1])
+            return held[1]
         if row is None:
             raise QueueError(Code.SCAIQUEUE_QUEUE_NOT_FOUND)
         entry = QueueEntry(row, scope)

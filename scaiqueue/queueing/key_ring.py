@@ -22,6 +22,7 @@ from scaiqueue.rows.api_keys import KeyRow
 
 PREFIX = "sgk_"
 MAX_AGE_S = 1.0
+RENEWED_WITHIN_S = 0.5
 MAX_ENTRIES = 10_000
 LAST_USE_EVERY_S = 30.0
 
@@ -108,13 +109,14 @@ class KeyRing:
         if task is None:
             task = asyncio.create_task(api_keys.by_hash(self._engine, key_hash))
             self._loading[key_hash] = task
-            task.add_done_callback(lambda _: self._loading.pop(key_hash, None))
+            task.add_done_callback(lambda done: self._loaded(key_hash, done))
         began = time.monotonic()
         try:
-            row = await asyncio.shield(task)
+            async with asyncio.timeout(RENEWED_WITHIN_S if key_hash in self._held else None):
+                row = await asyncio.shield(task)
         except (SQLAlchemyError, OSError) as error:
             if (held := self._held.get(key_hash)) is not None:
-                held.looked_at = began
+                held.looked_at = time.monotonic()
                 return held
             raise QueueError(Code.SCAIQUEUE_UNAVAILABLE, retry_after=1) from error
         if row is None:
@@ -126,6 +128,11 @@ class KeyRing:
         while len(self._held) > MAX_ENTRIES:
             self._held.popitem(last=False)
         return held
+
+    def _loaded(self, key_hash: str, task: asyncio.Task[KeyRow | None]) -> None:
+        self._loading.pop(key_hash, None)
+        if not task.cancelled():
+            task.exception()  # whoever waited has heard of it, or had no need to wait for it
 
     def forget(self, key_id: str) -> None:
         """Drop a key that has changed."""

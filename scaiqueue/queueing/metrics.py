@@ -24,6 +24,9 @@ call_items = Histogram(
     ["verb"],
     buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
 )
+redis_memory_ratio = Gauge(
+    "scaiqueue_redis_memory_ratio", "Used memory of Redis by its maxmemory; 0 without one, alarm from 0.9"
+)
 
 
 def count(tenant: str, scope: str, verb: str, messages: int) -> None:

@@ -43,6 +43,12 @@ def of_exception(error: Exception) -> QueueError | None:
     """What a caller is told of a server's failure; None: a fault of ours."""
     if isinstance(error, OutOfMemoryError) or (isinstance(error, RedisError) and "OOM " in str(error)):
         return QueueError(Code.SCAIQUEUE_MEMORY_FULL, retry_after=RETRY_AFTER_S)
+    if isinstance(error, RedisError) and "MISCONF " in str(error):
+        return QueueError(
+            Code.SCAIQUEUE_UNAVAILABLE,
+            "Redis can't write to its disk and takes no changes: nothing was done. Wait until there is room.",
+            retry_after=RETRY_AFTER_S,
+        )
     if isinstance(error, _AWAY):
         return unavailable("The queue's servers can't be reached, or are recovering.")
     return None

@@ -15,6 +15,7 @@ from scaiqueue.persister.shard import journal_end
 from scaiqueue.records import Version
 from scaiqueue.rows import positions
 from scaiqueue.rows.engine import reading
+from scaiqueue.upkeep import UpkeepLock
 
 RUN_ID = "run_id"
 # As long as the next process waits where one died in the middle of it; it is extended page by page.
@@ -33,7 +34,7 @@ def recovery_lock(redis: Redis, run_id: str) -> Lock:
 
     A lock that was taken in an earlier run of the server, and came back with its file, is nobody's.
     """
-    return redis.lock(f"{RECOVERY_KEY}:{run_id}", timeout=LOCK_SECONDS, sleep=0.1)
+    return UpkeepLock(redis, f"{RECOVERY_KEY}:{run_id}", timeout=LOCK_SECONDS, sleep=0.1)
 
 
 async def look(redis: Redis, shards: Sequence[int]) -> Health:

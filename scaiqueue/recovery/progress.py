@@ -9,6 +9,7 @@ import structlog
 from prometheus_client import Gauge
 from redis.asyncio import Redis
 
+from scaiqueue import upkeep
 from scaiqueue.keys import RECOVERY_PROGRESS_KEY
 
 log = structlog.get_logger("scaiqueue.recovery")
@@ -47,7 +48,8 @@ class Progress(msgspec.Struct):
             log.info("index_rebuilding", shard=self.shard, restored=self.restored, expected=self.expected)
         self.said = time.monotonic()
         document = {"shard": self.shard, "restored": self.restored, "expected": self.expected}
-        await redis.set(RECOVERY_PROGRESS_KEY, msgspec.json.encode(document), ex=KEPT_SECONDS)
+        progress = msgspec.json.encode(document)
+        await upkeep.write(redis, "SET", RECOVERY_PROGRESS_KEY, progress, "EX", KEPT_SECONDS)
 
 
 async def finished(redis: Redis) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from scaiqueue import upkeep
 from scaiqueue.keys import ScopeKeys, Shard
 from scaiqueue.moments import now_ms
 from scaiqueue.persister.collect import SEQ
@@ -120,7 +121,8 @@ class Rebuild:
             async with self.runner.redis.pipeline(transaction=False) as pipe:
                 for row in page:
                     name = f"{keys.root}:idem:{row.queue}:{row.key_hash}"
-                    pipe.set(name, f"{row.message_id} {row.digest}", pxat=row.expires_at, nx=True)
+                    owner = f"{row.message_id} {row.digest}"
+                    upkeep.write(pipe, "SET", name, owner, "PXAT", row.expires_at, "NX")
                 await pipe.execute()
             await self.keep_lock()
 

@@ -13,6 +13,7 @@ from redis.asyncio.lock import Lock
 from redis.exceptions import LockError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from scaiqueue import upkeep
 from scaiqueue.keys import Shard
 from scaiqueue.moments import now_ms
 from scaiqueue.persister.shard import journal_end
@@ -134,17 +135,16 @@ class Recovery:
         if not raised:
             raise RecoveryRace(f"shard {shard.number} is being recovered by another process")
         mark = uuid4().hex
-        published = position.published
-        await self.redis.hset(
-            shard.limits, mapping={"published": published, "persisted": published, RECOVERING: mark}
-        )
+        counts = ("published", position.published, "persisted", position.published, RECOVERING, mark)
+        await upkeep.write(self.redis, "HSET", shard.limits, *counts)
         rebuild = Rebuild(self.runner, self.engine, shard, epoch, keep_lock)
         restored = await rebuild.run(end, position.version, lost_all=lost_all)
         if (await position_of(self.engine, shard.number)).version.epoch != epoch:
             raise RecoveryRace(f"shard {shard.number} was recovered by another process")
+        # In this order, and no transaction: none can be begun at the memory limit.
         async with self.redis.pipeline(transaction=False) as pipe:
-            pipe.hset(shard.limits, RUN_ID, run_id)
-            pipe.set(shard.epoch, epoch)
+            upkeep.write(pipe, "HSET", shard.limits, RUN_ID, run_id)
+            upkeep.write(pipe, "SET", shard.epoch, epoch)
             pipe.hget(shard.limits, RECOVERING)
             *_, found = await pipe.execute()
         if found != mark.encode():
@@ -164,13 +164,8 @@ class Recovery:
     async def _apply_limits(self, shards: Sequence[int]) -> None:
         async with self.redis.pipeline(transaction=False) as pipe:
             for number in shards:
-                pipe.hset(
-                    Shard(number).limits,
-                    mapping={
-                        "backlog_limit": self.limits.backlog_limit,
-                        "max_body": self.limits.max_body,
-                    },
-                )
+                limits = ("backlog_limit", self.limits.backlog_limit, "max_body", self.limits.max_body)
+                upkeep.write(pipe, "HSET", Shard(number).limits, *limits)
             await pipe.execute()
 
     async def _watch(self) -> None:

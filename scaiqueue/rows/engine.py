@@ -23,11 +23,14 @@ SESSION = (
 )
 BUSY_MS = 15_000
 CONNECTION_LOST = 2013
+POOL_WITHIN_S = 5.0
+CONNECTED_WITHIN_S = 5
 READ_ONLY = "scaiqueue_read"
 
 
-def open_engine(url: str, *, pool_size: int = 8) -> AsyncEngine:
-    """An engine for `mysql+asyncmy://…` or `sqlite+aiosqlite:///…`.
+def open_engine(url: str, *, pool_size: int = 8, within_s: float | None = None) -> AsyncEngine:
+    """An engine for `mysql+asyncmy://…` or `sqlite+aiosqlite:///…`. No answer of a server takes longer
+    than `within_s`; None: as long as it takes, for migrations.
 
     `engine.begin()` is a write transaction (on SQLite it takes the write lock at once);
     use `reading(engine)` to read. Raises SettingsError for another kind of URL.
@@ -39,7 +42,7 @@ def open_engine(url: str, *, pool_size: int = 8) -> AsyncEngine:
     if parsed.drivername == "sqlite+aiosqlite":
         return _open_sqlite(parsed, pool_size)
     if parsed.drivername in ("mysql+asyncmy", "mariadb+asyncmy"):
-        return _open_mariadb(parsed, pool_size)
+        return _open_mariadb(parsed, pool_size, within_s)
     raise SettingsError(
         f"database_url: {parsed.drivername!r} is not supported: use mysql+asyncmy://… or sqlite+aiosqlite:///…"
     )
@@ -57,14 +60,20 @@ def is_sqlite(engine: AsyncEngine | AsyncConnection) -> bool:
     return engine.dialect.name == "sqlite"
 
 
-def _open_mariadb(url: URL, pool_size: int) -> AsyncEngine:
+def _open_mariadb(url: URL, pool_size: int, within_s: float | None) -> AsyncEngine:
     engine = create_async_engine(
         url,
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=True,
         pool_recycle=1800,
-        connect_args={"charset": "utf8mb4", "init_command": SESSION},
+        pool_timeout=POOL_WITHIN_S,
+        connect_args={
+            "charset": "utf8mb4",
+            "init_command": SESSION,
+            "connect_timeout": CONNECTED_WITHIN_S,
+            "read_timeout": within_s,
+        },
     )
 
     @event.listens_for(engine.sync_engine, "do_connect")
@@ -83,7 +92,7 @@ def _open_mariadb(url: URL, pool_size: int) -> AsyncEngine:
 def _open_sqlite(url: URL, pool_size: int) -> AsyncEngine:
     if url.database in (None, "", ":memory:"):
         raise SettingsError("database_url: SQLite needs a file, rows in memory are not durable")
-    engine = create_async_engine(url, pool_size=pool_size, max_overflow=pool_size)
+    engine = create_async_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_timeout=POOL_WITHIN_S)
 
     @event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Any, NamedTuple
 
 import msgspec
@@ -127,6 +127,12 @@ def _outcome(response: bytes, reason: str) -> bytes:
         return _pack((response.decode(), reason))
     except UnicodeDecodeError:
         return _pack((response, reason))
+
+
+async def by_ids(engine: AsyncEngine, ids: Collection[str]) -> dict[str, Restorable]:
+    """Those of the messages that are live."""
+    wanted = (messages.c.id.in_(ids), messages.c.state.in_(LIVE_STATES))
+    return {found.id: found for found in await _read(engine, _select(messages).where(*wanted))}
 
 
 async def live_lanes(engine: AsyncEngine, scope_id: str) -> list[Lane]:

@@ -211,6 +211,26 @@ quarantine = _table(
     Column("at", Ms, nullable=False),
 )
 
+# What the consistency checker found: the system queues _integrity and _corrections are views of it.
+integrity = _table(
+    "integrity",
+    Column("id", Uuid, primary_key=True),
+    Column("shard", Integer, nullable=False),
+    Column("tenant_id", Slug, nullable=False),
+    Column("scope_id", Uuid, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("queue", Slug, nullable=False),
+    Column("subject", Name, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("found_at", Ms, nullable=False),
+    Column("seen_at", Ms, nullable=False),
+    Column("looks", Integer, nullable=False),
+    Column("corrected_at", Ms, nullable=False),
+    Column("correction", Text, nullable=False),
+    Index("ix_integrity_scope", "scope_id", "id"),
+    Index("ix_integrity_seen", "seen_at"),
+)
+
 api_keys = _table(
     "api_keys",
     Column("id", Uuid, primary_key=True),

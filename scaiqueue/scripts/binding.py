@@ -501,6 +501,77 @@ async def release(
     return parse_reply(await runner.run(*release_call(scope, items, epoch=epoch, now=now)))
 
 
+class RepairItem(NamedTuple):
+    """One item of `repair`; "" is an absent value."""
+
+    id: Arg
+    """uuid: the message."""
+    found: Arg
+    """text(64): what was found, for its history."""
+    record: Arg = ""
+    """bytes: its row's state record, in case the index has none."""
+    envelope: Arg = ""
+    """bytes: its row's envelope, in case the index has none."""
+    overlay: Arg = ""
+    """bytes: what rules changed, likewise."""
+    outcome: Arg = ""
+    """bytes: response and failure reason, likewise."""
+    idem: Arg = ""
+    """index: an idempotency key in KEYS: it is forgotten if it names a message that nobody knows."""
+
+
+def repair_call(
+    scope: ScopeKeys,
+    queues: Sequence[QueueKeys],
+    idem_keys: Sequence[str],
+    seq_floor: Arg,
+    token_floor: Arg,
+    items: Sequence[RepairItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Call:
+    """The call of `repair` for a pipeline."""
+    keys = [
+        scope.shard.epoch,
+        scope.shard.journal,
+        scope.shard.due,
+        scope.shard.limits,
+        scope.key("meta"),
+        scope.key("state"),
+        scope.key("body"),
+        scope.key("overlay"),
+        scope.key("outcome"),
+        *(
+            queue.key(name)
+            for queue in queues
+            for name in ("meta", "pending", "scheduled", "claimed", "expiry", "review")
+        ),
+        *idem_keys,
+    ]
+    return "repair", keys, [epoch, now, len(queues), seq_floor, token_floor, *chain.from_iterable(items)]
+
+
+async def repair(
+    runner: ScriptRunner,
+    scope: ScopeKeys,
+    queues: Sequence[QueueKeys],
+    idem_keys: Sequence[str],
+    seq_floor: Arg,
+    token_floor: Arg,
+    items: Sequence[RepairItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Reply:
+    """Put messages where their records say they belong, and what the index lost of them back from their rows. Everything is decided anew here, so a message that moved meanwhile stays where it is. Called by the consistency checker alone."""
+    return parse_reply(
+        await runner.run(
+            *repair_call(scope, queues, idem_keys, seq_floor, token_floor, items, epoch=epoch, now=now)
+        )
+    )
+
+
 class RestoreItem(NamedTuple):
     """One item of `restore`; "" is an absent value."""
 

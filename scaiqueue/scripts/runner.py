@@ -8,6 +8,7 @@ from typing import Any, cast
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
+from scaiqueue import upkeep
 from scaiqueue.keys import SCRIPTS_KEY
 from scaiqueue.scripts.bundle import load_bundle
 from scaiqueue.scripts.replies import NotReadyError
@@ -46,7 +47,8 @@ class ScriptRunner:
         # Not in a pipeline: a cluster client sends each to every primary.
         for script in load_bundle().values():
             await self.redis.script_load(script.source)
-        await self.redis.hset(SCRIPTS_KEY, mapping=dict(self._sha1.items()))
+        pairs = [part for name, sha1 in self._sha1.items() for part in (name, sha1)]
+        await upkeep.write(self.redis, "HSET", SCRIPTS_KEY, *pairs)
 
     async def run(self, name: str, keys: Sequence[str], args: Sequence[Arg]) -> list[Any]:
         """One call. Raises NotReadyError, and redis.exceptions.ResponseError for a malformed call."""

@@ -10,7 +10,6 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 
-from scaiqueue import connection_pipeline
 from scaiqueue.connection import open_redis
 from scaiqueue.connection_pipeline import ConnectionPipeline
 from tests.eventually import eventually
@@ -83,14 +82,13 @@ async def test_a_lost_connection_fails_what_is_under_way_and_is_made_anew(
     assert await pipeline.execute("CLIENT", "ID") != number
 
 
-async def test_a_silent_server_is_given_up(
-    pipeline: ConnectionPipeline, redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connection_pipeline, "SILENCE_S", 0.05)
+async def test_a_silent_server_is_given_up(redis: Redis) -> None:
+    pipeline = ConnectionPipeline(redis, silence_s=0.05)
     number = await pipeline.execute("CLIENT", "ID")
     with pytest.raises(RedisConnectionError):
         await pipeline.execute("BLPOP", "nothing", 0)
     assert await pipeline.execute("CLIENT", "ID") != number
+    await pipeline.aclose()
 
 
 async def test_no_server() -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
 from scaiqueue.rows.migrate import upgrade
 from scaiqueue.scripts.bundle import load_bundle
 from scaiqueue.services import Services
 from scaiqueue.settings import Settings
 from tests.cli.shell import QuickShell, Shell
+from tests.integrity.conftest import open_checked
 from tests.servers import MariaDbServer, RedisServer
 
 
@@ -83,14 +86,19 @@ def test_doctor_is_content_with_good_servers(shell: Shell, mariadb_url: str) -> 
 
 
 def test_doctor_names_what_is_bad_and_the_remedy(shell: Shell, mariadb_server: MariaDbServer) -> None:
-    with RedisServer(maxmemory_policy="allkeys-lru") as redis:
+    with RedisServer(maxmemory_policy="allkeys-lru", maxmemory=1000) as redis:
         shell.environment |= {
             "SCAIQUEUE_REDIS_URL": redis.url,
             "SCAIQUEUE_DATABASE_URL": mariadb_server.create_database("unmigrated"),
         }
         said = shell("doctor", status=1)
         mariadb_server.drop_database("unmigrated")
-    for remedy in ("maxmemory-policy noeviction", "CONFIG SET appendonly yes", "`scaiqueue migrate up`"):
+    for remedy in (
+        "maxmemory-policy noeviction",
+        "CONFIG SET appendonly yes",
+        "or raise maxmemory",
+        "`scaiqueue migrate up`",
+    ):
         assert remedy in said
 
 
@@ -137,3 +145,25 @@ async def test_another_number_of_shards_is_refused(tmp_path: Path, redis_url: st
     shell = Shell(tmp_path, **environment, SCAIQUEUE_SHARDS="3")
     for command in ("api", "worker"):
         assert "made with 2 shards, not 3: set it to 2" in shell(command, status=2)
+
+
+async def test_doctor_looks_deeply_and_changes_nothing(
+    shell: Shell, redis: Redis, redis_url: str, sqlite_url: str
+) -> None:
+    async with open_checked(redis, sqlite_url) as checked:
+        (message_id,), _ = await checked.stack.publish()
+        await checked.settled()
+        shell.environment |= {
+            "SCAIQUEUE_REDIS_URL": redis_url,
+            "SCAIQUEUE_DATABASE_URL": sqlite_url,
+            "SCAIQUEUE_SHARDS": str(checked.stack.shards),
+        }
+        # This server keeps no append-only file, which is bad by itself.
+        said = await asyncio.to_thread(shell, "doctor", "--deep", "--json", status=1)
+        assert {one["check"]: one["state"] for one in json.loads(said)}["index and rows"] == "ok"
+        pending = checked.stack.scope.queue("orders").key("pending")
+        await redis.zrem(pending, message_id)
+        said = await asyncio.to_thread(shell, "doctor", "--deep", status=1)
+        assert "unplaced" in said
+        assert message_id in said
+        assert await redis.zcard(pending) == 0

@@ -11,6 +11,7 @@ import msgspec
 from prometheus_client.metrics import MetricWrapperBase
 
 from scaiqueue.errors import Code
+from scaiqueue.integrity.kinds import Kind
 from scaiqueue.persister import metrics as persister_metrics
 from scaiqueue.queueing import metrics as api_metrics
 from scaiqueue.recovery import progress as recovery_metrics
@@ -39,6 +40,8 @@ PURPOSES = {
     "idempotency_window_s": "how long a key is remembered, of queues that name none",
     "backlog_limit": "messages of a shard that may wait for their rows; then publish answers `BACKLOG_FULL`",
     "commit_timeout_s": "longest wait for a row's commit; then `SCAIQUEUE_UNAVAILABLE`",
+    "redis_timeout_ms": "longest wait for a connection of Redis, and for an answer; a call that takes longer has failed",
+    "database_timeout_s": "longest wait for an answer of the row store; more than its lock wait of 10 s",
     "archive_after_s": "age at which terminal rows move to the archive",
     "event_retention_s": "how long events are kept; 0: for ever",
     "worker_metrics_port": "port of the worker's metrics; 0: none",
@@ -101,7 +104,32 @@ def _metrics(modules: Iterable[ModuleType]) -> Iterable[str]:
                 yield f"| `{name}` | {family.type} | {labels} | {family.documentation.rstrip('.')} |\n"
 
 
-PAGES = {"errors.md": errors_page, "settings.md": settings_page, "metrics.md": metrics_page}
+def divergences_page() -> str:
+    """Every class of divergence, from the checker's list."""
+    rows = [f"| `{kind.name}` | {kind.value.means} | {'yes' if kind.repaired else 'no'} |\n" for kind in Kind]
+    return (
+        "# Divergences\n\nGenerated from the code. The agent `consistency_checker` compares index and rows every five "
+        "minutes, a bounded piece a run; `scaiqueue doctor --deep` compares all of it at once and changes nothing. What "
+        "is merely under way between index and rows is not reported: a divergence is what a second look finds "
+        "unchanged, where the rows are at least as far as what they are compared with.\n\n"
+        "What the agent finds can be read in a scope's queue `_integrity`, what it put right in `_corrections`; "
+        "`scaiqueue_divergences_total` counts it. Messages are put right by the script `repair`, in one step with an "
+        "entry `repaired` in their history, after which their row is written again. The others need a recovery or a "
+        "person: `index_behind`, `epoch_differs`, `position_beyond` and `journal_gap` say that a server lost "
+        "or got back something that it should not have; an API process recovers such a shard by itself when it takes "
+        "it up, so restart one. `unreadable` and `part_missing` say that content was damaged: the row has a copy. "
+        "`queue_unknown` heals with the next call that names the queue. `position_stuck` means that no persister gets "
+        "on: look at its log and at the row store.\n\n"
+        "| kind | is | put right |\n|---|---|---|\n" + "".join(rows)
+    )
+
+
+PAGES = {
+    "divergences.md": divergences_page,
+    "errors.md": errors_page,
+    "settings.md": settings_page,
+    "metrics.md": metrics_page,
+}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

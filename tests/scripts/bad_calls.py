@@ -88,7 +88,9 @@ def _bad(argument: Argument, contract: Contract) -> Iterator[Any]:
         yield ""
     if argument.name == "record":
         good = encode_record(RECORD)
-        yield from (b"", b"x", b"\x93\x01\x02\x03", b"\xc1", b"\0" * 60, good[:-1] + b"J", good[:50])
+        yield from (b"x", b"\x93\x01\x02\x03", b"\xc1", b"\0" * 60, good[:-1] + b"J", good[:50])
+        if not argument.optional:
+            yield b""
     match argument.kind:
         case "uuid":
             good = str(_good(argument))

@@ -134,6 +134,31 @@ def _(b: Recorder) -> Told:
     return binding.restore_call(b.keys, 40, 50, rows, epoch=2), [["KEPT"], ["OK"], ["OK"], ["OK"]]
 
 
+@story("repair", "in no set, in the wrong sets, known to the rows alone, to nobody, and a key of nobody")
+def _(b: Recorder) -> Told:
+    held = b.claimed()
+    lost, wrong = b.publish("jobs", 2)
+    jobs, dead = b.keys.queue("jobs"), b.keys.queue("_dead_letter")
+    b.command("ZREM", jobs.key("pending"), lost)
+    b.command("ZADD", dead.key("claimed"), "5", wrong)
+    b.command("ZADD", dead.key("pending"), "5", nobody := b.new_id())
+    b.command("DEL", b.keys.shard.due)
+    b.command("HSET", b.keys.key("overlay"), nobody, "{}")
+    b.command("SET", b.keys.idempotency("jobs", "k"), f"{nobody} d", "PX", "1000")
+    # fmt: off
+    record = Record("jobs", 3, 1, 9, 2500, 0, 0, 5, "1.1", "anna", "", 1, 5, -1, b.now, 0, b.now + 9, b.now)
+    # fmt: on
+    items = [
+        binding.RepairItem(lost, "unplaced"),
+        binding.RepairItem(wrong, "lease_without_claim"),
+        binding.RepairItem(held, "due_missing"),
+        binding.RepairItem(b.new_id(), "not_indexed", encode_record(record), b"{}\n{}"),
+        binding.RepairItem(nobody, "unknown_member", idem=1),
+    ]
+    call = binding.repair_call(b.keys, [jobs, dead], [b.keys.idempotency("jobs", "k")], 40, 0, items)
+    return call, [["OK"], ["OK"], ["OK"], ["OK"], ["NOT_FOUND"]]
+
+
 def _configure(b: Recorder, version: int, **fields: str) -> Call:
     items = [binding.ConfigureItem(name, value) for name, value in fields.items()]
     return binding.configure_call(b.keys, [b.keys.queue("jobs")], version, items)

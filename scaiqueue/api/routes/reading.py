@@ -14,6 +14,7 @@ from scaiqueue.api.paging import Page, after, cursor_for
 from scaiqueue.api.validation import invalid
 from scaiqueue.api.words import Moment, ShortText
 from scaiqueue.errors import Detail
+from scaiqueue.integrity import view
 from scaiqueue.queueing.directory import ScopeEntry
 from scaiqueue.queueing.message import Message
 from scaiqueue.records import State
@@ -122,13 +123,20 @@ async def get_message(call: Call) -> Rendered:
 )
 async def list_messages(call: Call) -> Rendered:
     """Sees what was done before the call; if the rows are too far behind, `meta.stale` is true. A page
-    ends early when its bodies reach 8 MiB."""
+    ends early when its bodies reach 8 MiB. The queues `_integrity` and `_corrections` show what the
+    consistency checker found and put right, whatever the other conditions."""
     scope = await call.scope()
     asked = call.query(Filters, also=LABEL)
+    slug = await _queue_slug(call, scope, asked.queue)
+    if slug in (view.FINDINGS, view.CORRECTIONS):
+        place = await call.services.reader.place(scope, slug)
+        bounds = (after(asked.cursor), asked.limit)
+        noted, more = await view.page(call.services.engine, scope, place, slug, *bounds)
+        return call.many(noted, cursor_for(noted[-1].id) if more else None, False)
     by = Filter(
         correlation_id=asked.correlation_id,
         state=None if asked.state is None else State[asked.state].value,
-        queue=await _queue_slug(call, scope, asked.queue),
+        queue=slug,
         queues=await call.allowed_slugs(scope),
         type=asked.type,
         source_id=asked.source_id,
