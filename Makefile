@@ -6,9 +6,10 @@ SHELL := bash
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
 JOBS ?= 2
+CHAOS_MINUTES ?= 5
 LUA := $(wildcard lua/*.lua lua/include/*.lua)
 
-.PHONY: help run demo bench bench-check load test tests lint format generate servers clean
+.PHONY: help run demo bench bench-check load chaos test tests lint format generate servers clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -39,6 +40,9 @@ bench-check: .venv/.measuring servers  ## fail if a ratio to a floor lost more t
 
 load: .venv/.measuring  ## load over HTTP with Locust: scenarios, a sweep, the knee (UI=1 for the web page)
 	@python -m loadtest.load $(if $(UI),--ui) $(ARGS)
+
+chaos: .venv/.developer servers  ## kill, freeze and cut off real servers under load, then check every promise (CHAOS_MINUTES=5 SEED=7)
+	@python -m tests.chaos --minutes $(CHAOS_MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 servers:  ## install the servers and linters that the tests need, through the system's package manager
 	@tools/servers.sh

@@ -72,19 +72,23 @@ class Server:
     def running(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
+    def spawn(self) -> None:
+        """Start without waiting. From the main thread: the server dies with the thread that started it."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                process_group=0,
+                preexec_fn=die_with_parent,
+            )
+
     def start(self) -> Self:
         """Start and wait until the server answers. Data of an earlier run of this object is kept."""
         for attempt in (1, 2, 3):
-            with self.log.open("ab") as log:
-                self.process = subprocess.Popen(
-                    self.command(),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    cwd=self.folder,
-                    process_group=0,
-                    preexec_fn=die_with_parent,
-                )
+            self.spawn()
             if self._wait_ready():
                 return self
             self.kill()

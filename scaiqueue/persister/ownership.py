@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from scaiqueue import upkeep
 from scaiqueue.keys import PERSISTERS_KEY, Shard
 
-LEASE_MS = 6000
+LEASE_MS = 3000
 RENEW_SECONDS = 1.0
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from scaiqueue.keys import Shard
@@ -64,6 +63,7 @@ class Persister:
         self._loops: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
         self._troubled = asyncio.Event()
+        self.watermarks.on_new_epoch = self._troubled.set
 
     @property
     def owned(self) -> frozenset[int]:
@@ -140,8 +140,11 @@ class Persister:
             self._troubled.clear()
             try:
                 await self._share_out()
-            except (RedisError, OSError, SQLAlchemyError) as error:
-                log.warning("leases_not_renewed", error=str(error))
+            except Exception as error:
+                # Whatever it is, without this loop the process would never persist again.
+                log.warning("leases_not_renewed", cause=type(error).__name__, error=str(error)[:500])
+                await asyncio.sleep(PAUSE_SECONDS)
+                self._troubled.set()
 
     async def _share_out(self) -> None:
         await self._leases.renew()
@@ -165,6 +168,7 @@ class Persister:
                 sick.add(number)
         if sick:
             await self._recover()
+            self._troubled.set()
         self._changed.set()
 
     async def _take_up(self, number: int) -> None:

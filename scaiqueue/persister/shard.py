@@ -210,7 +210,19 @@ class ShardJournal:
                 break
             entries = entries[: len(entries) // 2]
         await load_parts(self.redis, batch)
-        return batch, await make_rows(self.redis, batch)
+        rows = await make_rows(self.redis, batch)
+        await self._check_kept(batch)
+        return batch, rows
+
+    async def _check_kept(self, batch: Batch) -> None:
+        """Raises Lost when Redis no longer has the batch's last entry, after all of it was read.
+
+        A server that was emptied or came back older has no records either: without this look a message
+        that is gone would pass for one that is already forgotten, and be acknowledged.
+        """
+        end = str(batch.end)
+        if not await self.redis.xrange(self.shard.journal, min=end, max=end, count=1):
+            raise Lost(f"shard {self.shard.number}: entry {end} was read and is gone from the journal")
 
     async def _tidy(self) -> None:
         """Forget what is terminal, say how far the rows are, and trim what was committed a minute ago."""

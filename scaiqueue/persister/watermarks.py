@@ -57,6 +57,7 @@ class Watermarks:
     def __init__(self, redis: Redis, engine: AsyncEngine, shards: Iterable[int]) -> None:
         self.redis = redis
         self.engine = engine
+        self.on_new_epoch: Callable[[], None] = lambda: None
         self._shards = {number: _ShardMarks() for number in shards}
         self._tasks: list[asyncio.Task[None]] = []
         self._waiting = asyncio.Event()
@@ -86,7 +87,9 @@ class Watermarks:
         marks.heard = time.monotonic()
         if version <= marks.mark:
             return
-        marks.mark = version
+        raised, marks.mark = version.epoch > marks.mark.epoch, version
+        if raised:
+            self.on_new_epoch()
         if marks.waiters:
             self._settle(marks, lambda waiter: _verdict(waiter, version))
 
@@ -105,6 +108,21 @@ class Watermarks:
         if not last:
             return True
         return await self._wait(shard, Version.parse(last[0][0]), timeout_s, strict=False)
+
+    async def wait_replayed(self, shard: int, epoch: int, timeout_s: float) -> bool:
+        """True when the rows hold what was in the index all the time that its epoch was `epoch`.
+
+        False also where the index was recovered since then, perhaps without what was found in it.
+        """
+        async with self.redis.pipeline(transaction=False) as pipe:
+            pipe.get(Shard(shard).epoch)
+            pipe.xrevrange(Shard(shard).journal, count=1)
+            current, last = await pipe.execute()
+        if current is None or int(current) != epoch:
+            return False
+        end = Version.parse(last[0][0]) if last else Version(epoch, -1)
+        # The last entry of an earlier epoch was carried over before this one began.
+        return await self._wait(shard, max(end, Version(epoch, -1)), timeout_s, strict=True)
 
     async def _wait(self, shard: int, version: Version, timeout_s: float, *, strict: bool) -> bool:
         marks = self._shards[shard]

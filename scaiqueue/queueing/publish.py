@@ -75,6 +75,7 @@ class Publisher:
         Raises QueueError where nothing is known of any: SCAIQUEUE_UNAVAILABLE also when the commit was
         not seen in time; then the messages may exist.
         """
+        epoch = self._watermarks.mark(scope.keys.shard.number).epoch
         call, sent = await self._submit(scope, drafts)
         results: list[Published | QueueError] = []
         fresh, at = 0, call.at
@@ -90,7 +91,7 @@ class Publisher:
         metrics.count(scope.row.tenant_id, scope.row.slug, "publish", fresh)
         for draft in drafts:
             if draft.committed:
-                await self._committed(scope, drafts, entries, results)
+                await self._committed(scope, drafts, entries, results, epoch)
                 break
         return results
 
@@ -159,6 +160,7 @@ class Publisher:
         drafts: Sequence[Draft],
         entries: Sequence[Version | None],
         results: Sequence[Published | QueueError],
+        epoch: int,
     ) -> None:
         waiting = [
             result.replay
@@ -170,7 +172,7 @@ class Publisher:
         if not all(waiting):
             seen = [await self._watermarks.wait(shard, entry, timeout) for entry in entries if entry]
         if any(waiting):
-            seen.append(await self._watermarks.wait_journal_end(shard, timeout))
+            seen.append(await self._watermarks.wait_replayed(shard, epoch, timeout))
         if not all(seen):
             raise refusals.unavailable("The rows' commit was not seen in time.")
 

@@ -29,9 +29,12 @@ class Health(NamedTuple):
     fenced: list[int]
 
 
-def recovery_lock(redis: Redis) -> Lock:
-    """Only one process recovers at a time; the position's compare-and-set holds where the lock is lost."""
-    return UpkeepLock(redis, RECOVERY_KEY, timeout=LOCK_SECONDS, sleep=0.1)
+def recovery_lock(redis: Redis, run_id: str) -> Lock:
+    """Only one process recovers at a time; the position's compare-and-set holds where the lock is lost.
+
+    A lock that was taken in an earlier run of the server, and came back with its file, is nobody's.
+    """
+    return UpkeepLock(redis, f"{RECOVERY_KEY}:{run_id}", timeout=LOCK_SECONDS, sleep=0.1)
 
 
 async def look(redis: Redis, shards: Sequence[int]) -> Health:

@@ -18,7 +18,7 @@ from scaiqueue.persister.batch import Batch, Rows, ScopeBatch
 from scaiqueue.persister.collect import load_parts, load_records, make_rows
 from scaiqueue.persister.journal import Entry, JournalGap, after
 from scaiqueue.persister.message_rows import History
-from scaiqueue.persister.shard import ShardJournal
+from scaiqueue.persister.shard import Lost, ShardJournal
 from scaiqueue.persister.transaction import PositionMoved, Writer
 from scaiqueue.records import Version
 from scaiqueue.rows import positions
@@ -109,7 +109,7 @@ async def _carry(
                 journal.feed(raws)
                 while not journal.empty:
                     await journal.carry_next()
-        except PositionMoved:
+        except (PositionMoved, Lost):
             continue
         except JournalGap as gap:
             while not journal.empty:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
+from uuid import uuid4
 
 import structlog
 from redis.asyncio import Redis
 from redis.asyncio.lock import Lock
-from redis.exceptions import LockError, RedisError
-from sqlalchemy.exc import SQLAlchemyError
+from redis.exceptions import LockError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from scaiqueue import upkeep
@@ -32,6 +32,10 @@ from scaiqueue.scripts.runner import ScriptRunner
 log = structlog.get_logger("scaiqueue.recovery")
 
 WATCH_SECONDS = 1.0
+# Between attempts while the server is away: as long as nobody has recovered it, nobody is served.
+AGAIN_SECONDS = 0.2
+# A field of the shard's limits while its index is rebuilt: who does it.
+RECOVERING = "recovering"
 RACES = 5
 
 
@@ -93,7 +97,8 @@ class Recovery:
             return await self._prepare()
 
     async def _prepare(self) -> list[int]:
-        async with recovery_lock(self.redis) as lock:
+        run_id = (await look(self.redis, ())).run_id
+        async with recovery_lock(self.redis, run_id) as lock:
             if await mode.is_away(self.engine):
                 return []
             health = await look(self.redis, self.shards)
@@ -125,7 +130,9 @@ class Recovery:
         position = await carry_remainder(self.runner, self._writer, shard)
         await keep_lock()
         end = await journal_end(self.redis, shard)
-        lost_all = end.epoch == 0
+        begun, whole = await self.redis.hmget(shard.limits, [RECOVERING, RUN_ID])
+        # A recovery that was cut short has journaled what it restored: its end says nothing of the rest.
+        lost_all = end.epoch == 0 or begun is not None or whole is None
         epoch = max(position.version.epoch, end.epoch) + 1
         async with self.engine.begin() as conn:
             raised = await positions.advance(
@@ -133,7 +140,8 @@ class Recovery:
             )
         if not raised:
             raise RecoveryRace(f"shard {shard.number} is being recovered by another process")
-        counts = ("published", position.published, "persisted", position.published)
+        mark = uuid4().hex
+        counts = ("published", position.published, "persisted", position.published, RECOVERING, mark)
         await upkeep.write(self.redis, "HSET", shard.limits, *counts)
         rebuild = Rebuild(self.runner, self.engine, shard, epoch, keep_lock)
         until = position.version if left is None else left.version
@@ -147,6 +155,14 @@ class Recovery:
         async with self.redis.pipeline(transaction=False) as pipe:
             upkeep.write(pipe, "HSET", shard.limits, RUN_ID, run_id)
             upkeep.write(pipe, "SET", shard.epoch, epoch)
+            pipe.hget(shard.limits, RECOVERING)
+            *_, found = await pipe.execute()
+        if found != mark.encode():
+            # The mark is gone where the server was emptied meanwhile, and with it what was restored.
+            await self.redis.delete(shard.epoch)
+            raise RecoveryRace(f"shard {shard.number} was emptied, or taken over, during its recovery")
+        async with self.redis.pipeline(transaction=False) as pipe:
+            pipe.hdel(shard.limits, RECOVERING)
             pipe.publish(shard.committed_channel, str(Version(epoch, -1)))
             await pipe.execute()
         log.debug(
@@ -169,9 +185,11 @@ class Recovery:
             try:
                 if (await look(self.redis, self.shards)).fenced:
                     await self.prepare()
-            except (RedisError, OSError, SQLAlchemyError, RecoveryRace) as error:
-                log.warning("recovery_not_yet", error=str(error)[:500])
-                await asyncio.sleep(WATCH_SECONDS)
+            except Exception as error:
+                # Whatever it is, without this loop the process would never recover again.
+                log.warning("recovery_not_yet", cause=type(error).__name__, error=str(error)[:500])
+                await asyncio.sleep(AGAIN_SECONDS)
+                self._asked.set()
 
 
 class RecoveryRace(RuntimeError):

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, event, func, literal
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -24,6 +24,7 @@ SESSION = (
     "innodb_lock_wait_timeout=10"
 )
 BUSY_MS = 15_000
+CONNECTION_LOST = 2013
 POOL_WITHIN_S = 5.0
 CONNECTED_WITHIN_S = 5
 # What a request may wait for the rows that it names.
@@ -45,20 +46,7 @@ def open_engine(url: str, *, pool_size: int = 8, within_s: float | None = None) 
     if parsed.drivername == "sqlite+aiosqlite":
         return _open_sqlite(parsed, pool_size)
     if parsed.drivername in ("mysql+asyncmy", "mariadb+asyncmy"):
-        return create_async_engine(
-            parsed,
-            pool_size=pool_size,
-            max_overflow=pool_size,
-            pool_pre_ping=True,
-            pool_recycle=1800,
-            pool_timeout=POOL_WITHIN_S,
-            connect_args={
-                "charset": "utf8mb4",
-                "init_command": SESSION,
-                "connect_timeout": CONNECTED_WITHIN_S,
-                "read_timeout": within_s,
-            },
-        )
+        return _open_mariadb(parsed, pool_size, within_s)
     raise SettingsError(
         f"database_url: {parsed.drivername!r} is not supported: use mysql+asyncmy://… or sqlite+aiosqlite:///…"
     )
@@ -84,6 +72,35 @@ def clock(conn: AsyncConnection) -> ColumnElement[Any]:
     if is_sqlite(conn):
         return literal(now_ms())
     return func.floor(func.unix_timestamp(func.now(3)) * 1000)
+
+
+def _open_mariadb(url: URL, pool_size: int, within_s: float | None) -> AsyncEngine:
+    engine = create_async_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        pool_timeout=POOL_WITHIN_S,
+        connect_args={
+            "charset": "utf8mb4",
+            "init_command": SESSION,
+            "connect_timeout": CONNECTED_WITHIN_S,
+            "read_timeout": within_s,
+        },
+    )
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def connect(
+        dialect: Dialect, _entry: ConnectionPoolEntry, args: list[Any], options: dict[str, Any]
+    ) -> DBAPIConnection:
+        try:
+            return dialect.connect(*args, **options)
+        except (RuntimeError, EOFError) as error:
+            # The driver's words for a connection that broke while it was made.
+            raise dialect.loaded_dbapi.OperationalError(CONNECTION_LOST, str(error)) from error
+
+    return engine
 
 
 def _open_sqlite(url: URL, pool_size: int) -> AsyncEngine:

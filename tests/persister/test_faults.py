@@ -8,9 +8,14 @@ import pytest
 from redis.asyncio import Redis
 from sqlalchemy import text, update
 
-from scaiqueue.records import State
+from scaiqueue.persister.service import Persister
+from scaiqueue.persister.shard import Lost, ShardJournal, load_position
+from scaiqueue.persister.transaction import Writer
+from scaiqueue.records import State, Version
 from scaiqueue.rows import tables
 from scaiqueue.rows.engine import is_sqlite
+from scaiqueue.scripts.replies import NotReadyError
+from tests.eventually import eventually
 from tests.servers import MariaDbServer
 from tests.stack import Stack, open_stack
 
@@ -128,4 +133,44 @@ async def test_entries_and_ids_of_a_stranger_are_passed_over(redis: Redis, sqlit
         await persister.start()
         assert await persister.watermarks.wait(1, entry, 20.0)
         assert set(await stack.rows()) == set(ids)
+        await persister.stop()
+
+
+async def test_what_redis_lost_between_reading_and_committing_is_not_acknowledged(
+    redis: Redis, database_url: str
+) -> None:
+    async with open_stack(redis, database_url) as stack:
+        await stack.publish(3)
+        writer = Writer(stack.engine, redis)
+        before = await load_position(writer, 1)
+        committed: list[Version] = []
+
+        async def note(_shard: int, version: Version) -> None:
+            committed.append(version)
+
+        journal = ShardJournal(stack.scope.shard, before, stack.runner, writer, note)
+        journal.feed(await redis.xrange(stack.scope.shard.journal))
+        await redis.flushall()
+        with pytest.raises(Lost):
+            await journal.carry_next()
+        assert committed == []
+        assert await load_position(writer, 1) == before
+
+
+async def test_a_recovery_that_fails_is_tried_again(redis: Redis, sqlite_url: str) -> None:
+    """By the loop that keeps the leases too: it must outlive every failure."""
+    async with open_stack(redis, sqlite_url) as stack:
+        failures = iter([RuntimeError("raced"), NotReadyError("not yet")])
+
+        async def recover() -> None:
+            if failure := next(failures, None):
+                raise failure
+            await stack.recovery.prepare()
+
+        persister = Persister(redis, stack.runner, stack.engine, shards=stack.shards, recover=recover)
+        await persister.start()
+        await redis.flushall()
+        await eventually(lambda: redis.exists(stack.scope.shard.epoch))
+        _, entry = await stack.publish()
+        assert await persister.watermarks.wait(1, entry, 20.0)
         await persister.stop()

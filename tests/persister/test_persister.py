@@ -223,3 +223,16 @@ async def test_a_list_waits_for_the_journal_end(stack: Stack, persister: Persist
     await persister.watermarks.start()
     assert not await persister.watermarks.wait_journal_end(1, 0.3)
     await persister.watermarks.stop()
+
+
+async def test_a_replay_is_sure_only_within_the_epoch_in_which_it_was_found(
+    stack: Stack, persister: Persister
+) -> None:
+    watermarks = persister.watermarks
+    await stack.publish(3)
+    assert await watermarks.wait_replayed(1, 1, 20.0)
+    await stack.redis.flushall()
+    assert not await watermarks.wait_replayed(1, 1, 20.0)
+    await stack.recovery.prepare()
+    assert not await watermarks.wait_replayed(1, 1, 20.0)
+    assert await watermarks.wait_replayed(1, 2, 20.0)

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -13,9 +14,12 @@ from redis.exceptions import RedisError
 
 from scaiqueue.keys import Shard
 from scaiqueue.persister.service import Persister
-from scaiqueue.records import State, Version
-from scaiqueue.rows import positions
+from scaiqueue.records import State, Version, decode_record
+from scaiqueue.recovery.fence import look, recovery_lock
+from scaiqueue.recovery.rebuild import Rebuild
+from scaiqueue.rows import positions, restorable
 from scaiqueue.rows.engine import open_engine
+from scaiqueue.rows.restorable import Restorable
 from scaiqueue.scripts import binding
 from scaiqueue.scripts.binding import CompleteItem
 from scaiqueue.scripts.replies import NotReadyError
@@ -248,3 +252,69 @@ async def test_positions_move_by_compare_and_set(stack: Stack, database_url: str
         assert not await positions.advance(conn, 1, Version(1, -1), Version(1, 5), 6, 1000)
     await other.dispose()
     assert await stack.position() == Version(1, 3)
+
+
+async def test_a_lock_of_the_server_s_earlier_run_delays_nobody(
+    aof_server: RedisServer, sqlite_url: str
+) -> None:
+    """A process died in the middle of recovery, and so did Redis."""
+    async with Redis.from_url(aof_server.url) as redis, open_stack(redis, sqlite_url) as stack:
+        run_id = (await look(redis, ())).run_id
+        left = recovery_lock(redis, run_id)
+        assert await left.acquire()
+        await redis.config_set("appendfsync", "always")
+        await stack.publish()
+        aof_server.restart(crash=True)
+        await stack.recovery.prepare()
+        assert await redis.exists(left.name)
+        assert await redis.get(Shard(1).epoch) == b"2"
+
+
+async def test_a_server_emptied_during_its_recovery_is_recovered_again(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with persisting(stack) as persister:
+        ids, entry = await stack.publish(5)
+        assert await persister.watermarks.wait(1, entry, 20.0)
+    empties = 0
+
+    async def run(self: Rebuild, *args: Version, lost_all: bool) -> int:
+        nonlocal empties
+        count = await restored(self, *args, lost_all=lost_all)
+        if self.shard.number == 1 and empties == 0:
+            empties += 1
+            await stack.redis.flushall()
+        return count
+
+    restored = Rebuild.run
+    monkeypatch.setattr(Rebuild, "run", run)
+    await stack.redis.flushall()
+    await stack.recovery.prepare()
+    assert empties == 1
+    assert await claim_all(stack) == ids
+
+
+async def test_a_recovery_that_was_cut_short_is_done_again_from_the_beginning(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it restored is in the new epoch's journal already, the rest is in the rows alone."""
+    async with persisting(stack) as persister:
+        ids, entry = await stack.publish(5)
+        await stack.claim(2)
+        _, entry = await stack.publish()
+        assert await persister.watermarks.wait(1, entry, 20.0)
+    complete = restorable.live_messages
+
+    async def cut_short(*args: Any) -> AsyncIterator[list[Restorable]]:
+        async for page in complete(*args):
+            if claimed := [row for row in page if decode_record(row.record).state == State.claimed]:
+                yield claimed
+                raise RuntimeError("the process dies")
+
+    monkeypatch.setattr(restorable, "live_messages", cut_short)
+    await stack.redis.flushall()
+    with pytest.raises(RuntimeError, match="dies"):
+        await stack.recovery.prepare()
+    monkeypatch.undo()
+    await stack.recovery.prepare()
+    assert (await claim_all(stack))[:5] == ids
