@@ -263,11 +263,9 @@ class ShardJournal:
     async def _add_leftovers(self, forgetting: Forgettable) -> None:
         """After a takeover, page by page: what the last owner committed but did not come to forget."""
         end = self._taken_over
-        if end.n < 0:
-            self._leftovers = None
-            return
+        # At the beginning of an epoch, what the earlier ones left: a recovery carries no list of it.
         raws: Any = await self.redis.xrange(
-            self.shard.journal, self._leftovers or "-", str(end), count=ENTRIES_PER_PAGE
+            self.shard.journal, self._leftovers or "-", after(end), count=ENTRIES_PER_PAGE
         )
         entries = [decode_any(raw) for raw in raws]
         if entries:

@@ -208,6 +208,25 @@ async def test_a_restart_keeps_leases_that_redis_kept(aof_server: RedisServer, s
         assert len(rows) == 3, "the journal's rest was carried over before the epoch was raised"
 
 
+async def test_what_had_ended_before_a_restart_is_forgotten_after_it(
+    aof_server: RedisServer, sqlite_url: str
+) -> None:
+    """Its rows were carried over by the recovery, so no batch of the new epoch names it."""
+    async with Redis.from_url(aof_server.url) as redis, open_stack(redis, sqlite_url) as stack:
+        left, _ = await stack.publish(3)
+        await stack.complete(await stack.claim(2))
+        await eventually(lambda: aof_written(redis))
+        aof_server.restart()
+        await stack.recovery.prepare()
+
+        async def only_what_waits() -> bool:
+            return bool(await redis.hkeys(stack.scope.key("state")) == [left[2].encode()])
+
+        assert not await only_what_waits()
+        async with persisting(stack):
+            await eventually(only_what_waits)
+
+
 async def aof_written(redis: Redis) -> bool:
     info = await redis.info("persistence")
     return bool(info["aof_pending_bio_fsync"] == 0)
@@ -278,9 +297,9 @@ async def test_a_server_emptied_during_its_recovery_is_recovered_again(
         assert await persister.watermarks.wait(1, entry, 20.0)
     empties = 0
 
-    async def run(self: Rebuild, *args: Version, lost_all: bool) -> int:
+    async def run(self: Rebuild, *args: Version, **how: bool) -> int:
         nonlocal empties
-        count = await restored(self, *args, lost_all=lost_all)
+        count = await restored(self, *args, **how)
         if self.shard.number == 1 and empties == 0:
             empties += 1
             await stack.redis.flushall()
