@@ -19,6 +19,7 @@ Ordering = Literal["fifo", "priority", "deadline"]
 ConsumerMode = Literal["competing", "broadcast"]
 OverflowPolicy = Literal["reject", "drop_oldest", "dead_letter"]
 Durability = Literal["committed", "indexed"]
+SchemaMode = Literal["off", "warn", "enforce"]
 
 
 class QueueSlugTaken(Exception):
@@ -59,6 +60,8 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_window_s: int | None = None
     retention_s: int | None = None
     purpose: str | None = None
+    schema: str | None = None
+    schema_mode: SchemaMode | None = None
     access: Literal["", "noput", "readonly"] = ""
 
 
