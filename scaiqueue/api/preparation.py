@@ -9,10 +9,11 @@ import msgspec
 from scaiqueue.api.drafts import NULL_BODY, Publish
 from scaiqueue.api.validation import invalid
 from scaiqueue.errors import Detail, QueueError
+from scaiqueue.nesting import TOO_DEEP, too_deep
 from scaiqueue.queueing.directory import QueueEntry
-from scaiqueue.queueing.header import is_json_type
+from scaiqueue.queueing.header import MAX_HEADER, is_json_type
 from scaiqueue.review.spec import Spec, faults
-from scaiqueue.review.template import expanded, parameters_of
+from scaiqueue.review.template import expanded, filled_bytes, parameters_of
 from scaiqueue.rows.documents import DocumentRow
 from scaiqueue.services import Services
 
@@ -64,6 +65,10 @@ def expand(pattern: DocumentRow, parameters: dict[str, Any], prefix: str) -> Spe
         raise invalid(
             *(Detail(f"{prefix}parameters.{name}", "Required field is missing") for name in missing)
         )
+    if deep := [name for name, value in parameters.items() if too_deep(value)]:
+        raise invalid(*(Detail(f"{prefix}parameters.{name}", TOO_DEEP) for name in deep))
+    if filled_bytes(template, parameters) > MAX_HEADER:
+        raise invalid(Detail(f"{prefix}parameters", f"They make a spec of more than {MAX_HEADER} bytes"))
     return checked_spec(expanded(template, parameters), f"{prefix}spec")
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from scaiqueue import moments
 from scaiqueue.errors import Detail
+from scaiqueue.nesting import TOO_DEEP, too_deep
 from scaiqueue.review.spec import Input, Spec, options_by_id
 
 _encode = msgspec.json.Encoder().encode
@@ -43,6 +44,8 @@ def _misfit(asked: Input, value: Any) -> str:
     """Why a value is none of its kind; "" if it is."""
     options = options_by_id(asked.options or [])
     match asked.kind:
+        case "json":
+            return TOO_DEEP if too_deep(value) else ""
         case "text" | "textarea":
             return "" if isinstance(value, str) else "Must be a text"
         case "number":
@@ -60,7 +63,6 @@ def _misfit(asked: Input, value: Any) -> str:
             )
         case "date":
             return "" if _is_date(value) else "Must be a date, such as 2026-01-31"
-    return ""
 
 
 def _one_of(options: Mapping[str, object]) -> str:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from scaiqueue.errors import Detail
+from scaiqueue.nesting import TOO_DEEP, too_deep
 
 Kind = Literal["text", "textarea", "number", "boolean", "select", "multiselect", "date", "json"]
 Title = Annotated[str, Meta(min_length=1, max_length=1024)]
@@ -117,6 +118,8 @@ def _faults(spec: Spec, place: str) -> Iterator[Detail]:
     for number, section in enumerate(spec.sections):
         at = f"{place}.sections[{number}]"
         if isinstance(section, Context):
+            if too_deep(section.content):
+                yield Detail(f"{at}.content", TOO_DEEP)
             continue
         if section.field in named:
             yield Detail(f"{at}.field", f"{section.field} is the name of another section's field")

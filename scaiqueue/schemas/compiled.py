@@ -13,6 +13,7 @@ from scaiqueue.errors import Detail
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MAX_DETAILS = 100
+MAX_MESSAGE = 300  # a message may quote the value that does not fit
 
 
 class SchemaError(ValueError):
@@ -34,7 +35,7 @@ class CompiledSchema:
                 document, retriever=_refuse, pattern_options=RegexOptions(), validate_formats=True
             )
         except ValidationError as error:
-            raise SchemaError(_path(error.instance_path), error.message) from None
+            raise SchemaError(_path(error.instance_path), error.message[:MAX_MESSAGE]) from None
         except (ValueError, RecursionError) as error:
             raise SchemaError("", str(error)) from None
 
@@ -63,7 +64,7 @@ def _details(errors: Iterator[ValidationError]) -> Iterator[Detail]:
                 for name in kind.as_dict()["unexpected"]:
                     yield Detail(_path([*place, name], "body"), "Unknown field")
             case _:
-                yield Detail(_path(place, "body"), error.message)
+                yield Detail(_path(place, "body"), error.message[:MAX_MESSAGE])
 
 
 def _path(steps: list[str | int], root: str = "") -> str:

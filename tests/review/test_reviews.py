@@ -9,6 +9,7 @@ import pytest
 
 from scaiqueue.api.examples import EXAMPLES
 from tests.api.conftest import Api, created, failed
+from tests.review.test_specs import nested
 
 SPEC: dict[str, Any] = {
     "sections": [
@@ -224,6 +225,11 @@ async def test_patterns_and_parameters_that_are_wrong(api: Api) -> None:
     assert [detail["field"] for detail in error["details"]] == ["hitl_pattern.parameters.order"]
     error = failed(await api.http.post(f"{path}/refund/expand"), 422, "VALIDATION_ERROR")
     assert [detail["field"] for detail in error["details"]] == ["parameters.customer", "parameters.order"]
+    for name, order in ((".order", nested(101)), ("", "x" * 16_385)):
+        use = {"name": "refund", "parameters": {"customer": "Ada", "order": order}}
+        answer = await api.http.post(queue, json={"type": "t", "hitl_pattern": use})
+        error = failed(answer, 422, "VALIDATION_ERROR")
+        assert [detail["field"] for detail in error["details"]] == [f"hitl_pattern.parameters{name}"]
     use = {"name": "refund", "parameters": {"customer": "x" * 1024, "order": 1}}
     error = failed(
         await api.http.post(queue, json={"type": "t", "hitl_pattern": use}), 422, "VALIDATION_ERROR"

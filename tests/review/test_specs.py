@@ -11,9 +11,18 @@ from hypothesis import strategies as st
 
 from scaiqueue.review.decision import decision_faults
 from scaiqueue.review.spec import Spec, faults, stored_spec
-from scaiqueue.review.template import expanded, parameters_of
+from scaiqueue.review.template import expanded, filled_bytes, parameters_of
 
 DECISION = {"type": "decision", "field": "verdict", "options": ["yes", {"id": "no", "requires_note": True}]}
+
+CONTEXT = {"type": "context", "title": "t"}
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
 
 
 def spec_of(*sections: dict[str, Any], **rest: Any) -> Spec:
@@ -35,6 +44,7 @@ def spec_of(*sections: dict[str, Any], **rest: Any) -> Spec:
             {"sections": [DECISION, {"type": "input", "field": "x", "options": ["a"]}]},
             "spec.sections[1].options",
         ),
+        ({"sections": [DECISION, {**CONTEXT, "content": nested(101)}]}, "spec.sections[1].content"),
         ({"sections": [DECISION], "on_timeout": "auto:maybe"}, "spec.on_timeout"),
         ({"sections": [DECISION], "on_timeout": "auto:no"}, "spec.on_timeout"),
     ],
@@ -61,7 +71,7 @@ KINDS: list[tuple[dict[str, Any], list[Any], list[Any]]] = [
         ["a", ["a", "a"], ["c"], [1], [["a"]]],
     ),
     ({"kind": "date"}, ["2026-02-28"], ["2026-02-30", "20260228", "2026-02-28T00:00:00", 5]),
-    ({"kind": "json"}, [{"a": [1]}, 0, False], []),
+    ({"kind": "json"}, [{"a": [1]}, 0, False, nested(100)], [nested(101), {"a": nested(100)}]),
 ]
 
 
@@ -99,6 +109,7 @@ def test_a_parameter_keeps_its_value_where_content_is_nothing_else(value: Any) -
     }
     assert parameters_of(template) == ["x"]
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    assert filled_bytes(template, {"x": value}) <= len(msgspec.json.encode(expanded(template, {"x": value})))
     assert expanded(template, {"x": value}) == {
         "sections": [{"title": text, "content": value}, {"content": {"deep": [value, f"a {text}"]}}]
     }

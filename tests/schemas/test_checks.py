@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.api.conftest import Api, created, failed
+from tests.review.test_specs import nested
 
 SCHEMA = {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}}
 GOOD, BAD = {"id": "a"}, {"id": 1}
@@ -66,6 +67,7 @@ async def test_versions_never_change(api: Api, shop: Shop) -> None:
         ({"type": "objekt"}, "schema.type"),
         ({"$ref": "http://127.0.0.1/x"}, "schema"),
         ({"title": "x" * 65_536}, "schema"),
+        ({"default": nested(100)}, "schema"),
         ([], "schema"),
     ],
 )

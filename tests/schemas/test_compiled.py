@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from scaiqueue.schemas.compiled import MAX_DETAILS, CompiledSchema, SchemaError
+from scaiqueue.schemas.compiled import MAX_DETAILS, MAX_MESSAGE, CompiledSchema, SchemaError
 
 ORDER: dict[str, Any] = {
     "type": "object",
@@ -48,6 +48,11 @@ def test_a_body_that_is_no_json() -> None:
 def test_no_more_than_a_bounded_number_of_details() -> None:
     body = msgspec.json.encode(["x"] * 1000)
     assert len(CompiledSchema({"items": {"type": "integer"}}).faults(body)) == MAX_DETAILS
+
+
+def test_a_message_quotes_no_more_than_a_part_of_the_value() -> None:
+    (fault,) = CompiledSchema({"maxLength": 1}).faults(msgspec.json.encode("x" * 10_000))
+    assert len(fault.message) == MAX_MESSAGE
 
 
 @pytest.mark.parametrize("number", ["12345678901234567890123", "-0", "3.0", "1e300"])

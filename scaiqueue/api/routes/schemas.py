@@ -16,6 +16,7 @@ from scaiqueue.api.routes.documents import DocumentPage, next_version, refuse_la
 from scaiqueue.api.validation import invalid
 from scaiqueue.api.words import DocumentVersion, ShortText, Slug
 from scaiqueue.errors import Code, Detail, QueueError
+from scaiqueue.nesting import TOO_DEEP, too_deep
 from scaiqueue.rows import documents, queues
 from scaiqueue.rows.documents import SchemaRow, VersionTaken
 from scaiqueue.rows.queues import SchemaMode
@@ -115,6 +116,8 @@ async def create_schema(call: Call) -> Rendered:
     """A version never changes. The answer says whether it takes all that the version before took."""
     scope = await call.scope()
     asked = await call.body(_create)
+    if too_deep(asked.schema):
+        raise invalid(Detail("schema", TOO_DEEP))
     document = refuse_large(asked.schema, MAX_SCHEMA_BYTES, "schema")
     try:
         CompiledSchema(asked.schema)
