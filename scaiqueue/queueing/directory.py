@@ -21,7 +21,7 @@ from scaiqueue.errors import Code, QueueError
 from scaiqueue.keys import QueueKeys, ScopeKeys, Shard
 from scaiqueue.queueing.message import Place
 from scaiqueue.rows import queues, scopes
-from scaiqueue.rows.documents import SchemaRow, bound_types
+from scaiqueue.rows.documents import bound_types
 from scaiqueue.rows.queues import QueueRow, QueueSettings
 from scaiqueue.rows.scopes import ScopeRow
 
@@ -35,10 +35,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ScopeEntry:
-    """`typed`: schemas that hold for a message type, by type."""
+    """`typed`: ids of the schemas that hold for a message type, by type."""
 
     row: ScopeRow
-    typed: Mapping[str, SchemaRow] = field(default_factory=dict)
+    typed: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def keys(self) -> ScopeKeys:
@@ -134,8 +134,7 @@ class Directory:
             return held[1]
         if row is None:
             raise QueueError(Code.SCAIQUEUE_SCOPE_NOT_FOUND)
-        typed = {schema.message_type: schema for schema in await bound_types(self._engine, row.id)}
-        entry = ScopeEntry(row, typed)
+        entry = ScopeEntry(row, await bound_types(self._engine, row.id))
         _keep(self._scopes, (tenant, reference), entry)
         return entry
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Table, delete, insert, select
+from sqlalchemy import ColumnElement, Table, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -113,14 +112,13 @@ schemas = Documents(tables.schemas, SchemaRow)
 patterns = Documents(tables.hitl_patterns, DocumentRow)
 
 
-async def bound_types(engine: AsyncEngine, scope_id: str) -> Sequence[SchemaRow]:
-    """Of each message type that schemas of a scope are bound to, the one that holds: the newest."""
+async def bound_types(engine: AsyncEngine, scope_id: str) -> dict[str, str]:
+    """Of each message type that schemas of a scope are bound to, the id of the one created last."""
     columns = tables.schemas.c
     query = (
-        select(tables.schemas)
+        select(columns.message_type, func.max(columns.id))
         .where(columns.scope_id == scope_id, columns.message_type != "")
-        .order_by(columns.id)
+        .group_by(columns.message_type)
     )
     async with reading(engine) as connection:
-        found = [SchemaRow(**row) for row in (await connection.execute(query)).mappings()]
-    return list({row.message_type: row for row in found}.values())
+        return {row[0]: row[1] for row in await connection.execute(query)}

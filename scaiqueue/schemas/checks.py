@@ -71,7 +71,5 @@ class SchemaChecks:
 
     async def _bound(self, queue: QueueEntry, message_type: str, reference: str | None) -> SchemaRow | None:
         """What the publisher names goes first, then the queue's, then the message type's."""
-        named = reference or queue.settings.schema
-        if named is not None:
-            return await self._shelf.get(queue.scope.id, named)
-        return queue.scope.typed.get(message_type)
+        named = reference or queue.settings.schema or queue.scope.typed.get(message_type)
+        return None if named is None else await self._shelf.get(queue.scope.id, named)

@@ -10,9 +10,11 @@ import msgspec
 from jsonschema_rs import Draft202012Validator, RegexOptions, ValidationError
 
 from scaiqueue.errors import Detail
+from scaiqueue.schemas.unfolding import Unfolding
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MAX_DETAILS = 100
+MAX_UNFOLDED = 10_000
 MAX_MESSAGE = 300  # a message may quote the value that does not fit
 
 
@@ -31,9 +33,13 @@ class CompiledSchema:
         if isinstance(document, dict) and document.get("$schema", DIALECT) not in (DIALECT, DIALECT + "#"):
             raise SchemaError("$schema", f"Must be {DIALECT}, or absent")
         try:
+            if Unfolding(document).largest() > MAX_UNFOLDED:
+                raise SchemaError("", f"One value would be held against more than {MAX_UNFOLDED} parts")
             self._validator = Draft202012Validator(
                 document, retriever=_refuse, pattern_options=RegexOptions(), validate_formats=True
             )
+        except SchemaError:
+            raise
         except ValidationError as error:
             raise SchemaError(_path(error.instance_path), error.message[:MAX_MESSAGE]) from None
         except (ValueError, RecursionError) as error:

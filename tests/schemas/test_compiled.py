@@ -22,6 +22,20 @@ ORDER: dict[str, Any] = {
 }
 
 
+def _doubling(word: str, times: int) -> dict[str, Any]:
+    """Each part refers to the next one twice."""
+    parts = {f"p{n}": {word: [{"$ref": f"#/$defs/p{n + 1}"}] * 2} for n in range(times)}
+    return {"$ref": "#/$defs/p0", "$defs": {**parts, f"p{times}": {"type": "integer"}}}
+
+
+def test_parts_that_refer_to_each_other_a_few_times() -> None:
+    assert CompiledSchema(_doubling("allOf", 8)).faults(b"1") == []
+    assert (
+        CompiledSchema({"properties": {"a": {"$ref": "#"}}, "type": "object"}).faults(b'{"a":{"a":{}}}') == []
+    )
+    assert CompiledSchema({"allOf": [{"$ref": "#"}, {"$ref": "#"}]}).faults(b"1") == []
+
+
 @pytest.mark.parametrize(
     ("body", "fields"),
     [
@@ -69,6 +83,10 @@ def test_numbers_of_any_size_are_numbers(number: str) -> None:
         ({"pattern": "(?=a)b"}, "pattern"),
         ({"$schema": "http://json-schema.org/draft-07/schema#"}, "$schema"),
         ({"$schema": 5}, "$schema"),
+        (_doubling("allOf", 40), ""),
+        (_doubling("anyOf", 40), ""),
+        ({"$defs": {f"p{n}": {"$ref": f"#/$defs/p{n + 1}"} for n in range(2000)}, "$ref": "#/$defs/p0"}, ""),
+        ({"items": _doubling("oneOf", 40)} | {"$defs": _doubling("oneOf", 40)["$defs"]}, ""),
         ({"$ref": "#/$defs/none"}, ""),
         ({"$ref": "http://127.0.0.1:9/x"}, ""),
         ({"$ref": "file:///etc/hostname"}, ""),
