@@ -179,7 +179,9 @@ async def dead_letters(
 async def in_review(
     engine: AsyncEngine, scope_id: str, by: Filter, after: str, limit: int
 ) -> list[MessageRow]:
-    """At most `limit` messages that await a decision, without bodies, oldest first after the id `after`."""
+    """At most `limit` messages that await a decision, without bodies, oldest first after the id `after`.
+
+    With `by.queue` or `by.queues` the index of states finds the few among the many."""
     query = (
         select(*_heads_of(messages))
         .where(messages.c.state == State.awaiting_review.value, messages.c.id > after)

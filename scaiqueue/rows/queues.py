@@ -129,6 +129,14 @@ async def page(
         return [_row(row) for row in rows.mappings()]
 
 
+async def slugs(engine: AsyncEngine, scope_id: str) -> list[str]:
+    """Of every queue of the scope."""
+    async with reading(engine) as connection:
+        return list(
+            (await connection.execute(select(queues.c.slug).where(queues.c.scope_id == scope_id))).scalars()
+        )
+
+
 async def all_of(engine: AsyncEngine, scope_id: str) -> Sequence[QueueRow]:
     """Every queue of the scope, read in pages."""
     found: list[QueueRow] = []

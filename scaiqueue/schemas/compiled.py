@@ -49,11 +49,11 @@ class CompiledSchema:
         """One detail for each field of a body that does not fit, the first MAX_DETAILS."""
         try:
             value = msgspec.json.decode(body)
+            if self._validator.is_valid(value):
+                return []
+            return list(islice(_details(self._validator.iter_errors(value)), MAX_DETAILS))
         except (ValueError, RecursionError):
-            return [Detail("body", "Is not JSON")]
-        if self._validator.is_valid(value):
-            return []
-        return list(islice(_details(self._validator.iter_errors(value)), MAX_DETAILS))
+            return [Detail("body", "Is no JSON that can be checked: malformed, or nested too deeply")]
 
 
 def _refuse(uri: str) -> Any:

@@ -54,9 +54,11 @@ def test_each_field_that_does_not_fit_is_named(body: Any, fields: list[str]) -> 
     assert all(detail.message for detail in wrong)
 
 
-def test_a_body_that_is_no_json() -> None:
-    assert [detail.field for detail in CompiledSchema({}).faults(b"{")] == ["body"]
-    assert [detail.field for detail in CompiledSchema({}).faults(b"[" * 100_000)] == ["body"]
+@pytest.mark.parametrize("depth", [300, 1000, 100_000])
+def test_a_body_that_is_no_json_or_too_deep(depth: int) -> None:
+    schema = CompiledSchema({"type": "string"})
+    for body in (b"{", b"", b"1e400", b'"\\ud800"', b"[" * depth + b"]" * depth):
+        assert [detail.field for detail in schema.faults(body)] == ["body"]
 
 
 def test_no_more_than_a_bounded_number_of_details() -> None:

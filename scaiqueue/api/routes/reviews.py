@@ -19,6 +19,7 @@ from scaiqueue.queueing.directory import ScopeEntry
 from scaiqueue.queueing.header import Priority, read_header
 from scaiqueue.review.spec import SYSTEM
 from scaiqueue.rows import messages as rows
+from scaiqueue.rows import queues
 from scaiqueue.rows.messages import Filter, MessageRow
 
 reviews = Registry("Human review")
@@ -115,9 +116,12 @@ async def list_reviews(call: Call) -> Rendered:
     """Sees what was done before the call; if the rows are too far behind, `meta.stale` is true."""
     scope = await call.scope()
     asked = call.query(ReviewPage)
+    slug, allowed = await queue_slug(call, scope, asked.queue), await call.allowed_slugs(scope)
+    if slug is None and allowed is None:
+        allowed = await queues.slugs(call.services.engine, scope.id)
     by = Filter(
-        queue=await queue_slug(call, scope, asked.queue),
-        queues=await call.allowed_slugs(scope),
+        queue=slug,
+        queues=allowed,
         type=asked.type,
         correlation_id=asked.correlation_id,
     )
