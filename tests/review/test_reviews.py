@@ -105,6 +105,9 @@ async def test_of_many_reviewers_at_once_one_wins(api: Api) -> None:
         if number not in won:
             failed(answer, 409, "SCAIQUEUE_INVALID_STATE")
     assert (await read(api, scope, message["id"]))["response"]["reviewer"] == str(won[0])
+    metrics = (await api.http.get(f"{api.server.url}/metrics")).text
+    for result in ("made", "late"):
+        assert f'scaiqueue_reviews_decided_total{{result="{result}"}}' in metrics
 
 
 async def test_a_decision_about_what_awaits_none(api: Api) -> None:

@@ -113,7 +113,7 @@ def versions(draw: st.DrawFn) -> tuple[Any, Any]:
     return old, new | {word: other[word] for word in changed if word in other}
 
 
-@settings(max_examples=600)
+@settings(max_examples=200)
 @given(pair=versions(), instances=st.lists(values, min_size=3, max_size=12))
 def test_a_compatible_version_takes_what_the_one_before_took(
     pair: tuple[Any, Any], instances: list[Any]
