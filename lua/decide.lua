@@ -13,7 +13,7 @@ decide: complete messages that await a human, with the reviewer's decision; of t
 @reply INVALID_STATE state
 @reply NOT_FOUND not in the index: the rows may know it
 @complexity O(items * log queue)
-@journal reviewed
+@journal decided
 @since 0.1.0
 ]]
 -- @arguments
@@ -36,7 +36,7 @@ for i, id in ipairs(ids) do
   else
     local c = change(id, record, queue(record[R_QUEUE]), "review")
     finish(c, S_COMPLETED)
-    event(c, "reviewed", ARGV[at + A_ACTOR])
+    event(c, "decided", ARGV[at + A_ACTOR])
     outcome(c, ARGV[at + A_RESPONSE], "")
     replies[i] = { "OK", "completed" }
   end

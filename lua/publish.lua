@@ -18,7 +18,7 @@ publish: store new messages and index them in their queues.
 @option ttl_ms int(1,31622400000) it expires unclaimed after so long
 @option deadline int(1,4102444800000) ms since 1970: order of deadline queues, and expiry
 @option max_retries int(0,100) instead of the queue's
-@option review_ms int(1,31622400000) it awaits a human decision, at most so long
+@option review_ms int(1,31622400000) it awaits a human decision, at most so long; then `hitl_spec.on_timeout` of the header holds
 @option idem index its idempotency key in KEYS
 @option digest text(64) of what the caller sent: the same key with another digest is a conflict
 @option idem_ms int(1,2678400000) how long the idempotency key is remembered; absent: a day

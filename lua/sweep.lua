@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 --[[
-sweep: settle the queue of a shard that is longest overdue: lost leases, expiries, delayed messages.
+sweep: settle the queue of a shard that is longest overdue: lost leases, expiries, delayed messages, reviews.
 Scope and queue follow from the due index; their keys carry the shard's tag.
 
 @keys shard epoch journal due
@@ -9,7 +9,7 @@ Scope and queue follow from the due index; their keys carry the shard's tag.
 @reply OK queue_root settled lease_lost promoted expired dead_lettered: look again, another queue may be due
 @reply MORE queue_root settled lease_lost promoted expired dead_lettered: more is due in this queue
 @complexity O(limit * log queue)
-@journal lease_lost promoted expired dead_lettered cancelled
+@journal lease_lost promoted expired dead_lettered cancelled, and of reviews escalated requeued decided
 @since 0.1.0
 ]]
 -- @arguments
@@ -20,7 +20,7 @@ if not overdue_queue[1] or tonumber(overdue_queue[2]) > now then
   return { { "OK", "" }, { "EMPTY", tonumber(overdue_queue[2] or -1) } }
 end
 local SCOPE_ROOT, first_slug = overdue_queue[1]:match("^(.*):q:(.-)$")
-local STATE_KEY = SCOPE_ROOT .. ":state"
+local STATE_KEY, OUTCOME_KEY = SCOPE_ROOT .. ":state", SCOPE_ROOT .. ":outcome"
 -- @include settle
 -- @include next_due
 local q, limit = queue(first_slug), tonumber(A_LIMIT)

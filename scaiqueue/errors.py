@@ -35,6 +35,8 @@ class Code(Enum):
     SCAIQUEUE_SCOPE_NOT_FOUND = ErrorSpec(404, False, "No such scope in this tenant.")
     SCAIQUEUE_QUEUE_NOT_FOUND = ErrorSpec(404, False, "No such queue in this scope.")
     SCAIQUEUE_MESSAGE_NOT_FOUND = ErrorSpec(404, False, "No such message in this scope.")
+    SCAIQUEUE_SCHEMA_NOT_FOUND = ErrorSpec(404, False, "No such schema, or no such version, in this scope.")
+    SCAIQUEUE_PATTERN_NOT_FOUND = ErrorSpec(404, False, "No such pattern, or no such version, in this scope.")
     SCAIQUEUE_JOB_NOT_FOUND = ErrorSpec(404, False, "No such job in this scope.")
     SCAIQUEUE_KEY_NOT_FOUND = ErrorSpec(404, False, "No such API key in this tenant.")
     SCAIQUEUE_AGENT_NOT_FOUND = ErrorSpec(404, False, "No such system agent: see GET /system-agents.")
@@ -43,6 +45,12 @@ class Code(Enum):
     )
     SCAIQUEUE_INVALID_STATE = ErrorSpec(
         409, False, "The message's state does not allow this: `details` names it."
+    )
+    SCAIQUEUE_SCHEMA_VALIDATION_FAILED = ErrorSpec(
+        422, False, "The body does not fit its schema: `details` names each field."
+    )
+    SCAIQUEUE_HITL_INVALID_DECISION = ErrorSpec(
+        422, False, "The decision does not fit the message's `hitl_spec`: `details` names each field."
     )
     SCAIQUEUE_NOT_EMPTY = ErrorSpec(
         409, False, "Live messages remain: drain or purge first, or use `force=true`."

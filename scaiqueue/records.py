@@ -62,8 +62,8 @@ class Origin(msgspec.Struct, array_like=True, frozen=True):
 class Record(msgspec.Struct):
     """A message's mutable part, as the state hash holds it. Times in ms since 1970, 0 = none.
 
-    `token` is `epoch.counter`, "" for none; `verb` the last that succeeded with it; `max_retries` -1 means
-    the queue's.
+    `token` is `epoch.counter`, "" for none; `verb` the last that succeeded with it, or `escalate` once its
+    review was escalated; `max_retries` -1 means the queue's.
     """
 
     queue: str
@@ -119,7 +119,7 @@ class Envelope(NamedTuple):
     body: bytes
 
 
-VERBS = ("", "complete", "fail", "release")
+VERBS = ("", "complete", "fail", "release", "extend", "escalate")
 QUEUES_RETRIES = 255
 _LIMITS, _ORIGIN = 32, 64
 # Numbers of three and six bytes are read as two each: struct knows widths of 1, 2, 4 and 8 only.

@@ -16,6 +16,7 @@ from uuid_utils import uuid7
 from scaiqueue.api.permissions import ALL_PERMISSIONS
 from scaiqueue.connection import open_redis
 from scaiqueue.connection_pipeline import ConnectionPipeline
+from scaiqueue.errors import Code
 from scaiqueue.fallback.belief import Belief, Path
 from scaiqueue.fallback.depths import row_depths
 from scaiqueue.fallback.gate import Gate
@@ -30,20 +31,23 @@ from scaiqueue.queueing.claim import Claimer
 from scaiqueue.queueing.configure import Configurator, Repairer
 from scaiqueue.queueing.depths import Depths, read_depths
 from scaiqueue.queueing.directory import Directory
+from scaiqueue.queueing.documents import DocumentShelf
 from scaiqueue.queueing.key_ring import KeyRing, secret_hash
 from scaiqueue.queueing.memory import MemoryWatch
 from scaiqueue.queueing.publish import Publisher
 from scaiqueue.queueing.reading import MessageReader
 from scaiqueue.queueing.redrive import Redriver
 from scaiqueue.queueing.removal import Purger, Removal
+from scaiqueue.queueing.reviews import Reviews
 from scaiqueue.queueing.settle import Settlement
 from scaiqueue.queueing.signals import Signals
 from scaiqueue.queueing.waiting import WaitingRoom
 from scaiqueue.recovery.service import Limits, Recovery
-from scaiqueue.rows import api_keys, positions
+from scaiqueue.rows import api_keys, documents, positions
 from scaiqueue.rows.api_keys import KeyRow
 from scaiqueue.rows.engine import open_engine, reading
 from scaiqueue.rows.migrate import upgrade
+from scaiqueue.schemas.checks import SchemaChecks
 from scaiqueue.scripts.binding import CompleteItem, complete_call
 from scaiqueue.scripts.replies import parse_reply
 from scaiqueue.scripts.runner import ScriptRunner
@@ -87,6 +91,9 @@ class Services:
         self.runner.may_reload = self.recovery.may_reload
         self.key_ring = KeyRing(self.engine)
         self.directory = Directory(self.engine)
+        self.schemas = DocumentShelf(self.engine, documents.schemas, Code.SCAIQUEUE_SCHEMA_NOT_FOUND)
+        self.patterns = DocumentShelf(self.engine, documents.patterns, Code.SCAIQUEUE_PATTERN_NOT_FOUND)
+        self.schema_checks = SchemaChecks(self.schemas)
         self.room = WaitingRoom(self.redis)
         self.memory = MemoryWatch(self.redis)
         self.signals = Signals(
@@ -128,6 +135,9 @@ class Services:
         self.publisher = Publisher(self.gate, watermarks, repairer, settings.commit_timeout_s)
         self.claimer = Claimer(self.gate, self.room, repairer)
         self.settlement = Settlement(self.gate, watermarks, self.reader.facts, settings.commit_timeout_s)
+        self.reviews = Reviews(
+            self.gate, watermarks, self.reader, settings.commit_timeout_s, settings.max_body_bytes
+        )
         self.purger = Purger(self.gate, watermarks, settings.commit_timeout_s)
         self.removal = Removal(
             self.redis,
@@ -240,10 +250,14 @@ class Services:
             self.key_ring.forget(name)
         elif kind == "scope":
             self.directory.forget(name)
+            self.schemas.forget(name)
+            self.patterns.forget(name)
 
     def _missed(self) -> None:
         self.key_ring.clear()
         self.directory.clear()
+        self.schemas.clear()
+        self.patterns.clear()
         self.room.wake_all()
 
     async def _create_first_key(self) -> None:

@@ -48,19 +48,7 @@ local function promote(q, limit, counts)
   return #ids
 end
 
-local function end_reviews(q, limit, counts)
-  local ids, records = overdue(q, "review", limit)
-  for i, id in ipairs(ids) do
-    if not changed[id] then
-      local c = change(id, records[i], q, "review")
-      finish(c, S_EXPIRED)
-      event(c, "expired", "", "review_timeout")
-      counts.expired = (counts.expired or 0) + 1
-    end
-  end
-  return #ids
-end
-
+-- @include end_reviews
 local function settle(q, limit)
   local counts, left = {}, limit
   for _, step in ipairs({ lose_leases, expire, promote, end_reviews }) do

@@ -5,14 +5,14 @@ from __future__ import annotations
 import binascii
 from base64 import b64decode
 from hashlib import sha256
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Raw
 
 from scaiqueue import moments
 from scaiqueue.api.validation import invalid
-from scaiqueue.api.words import Moment, ShortText, Uuid
+from scaiqueue.api.words import DocumentReference, DocumentVersion, Moment, ShortText, Slug, Uuid
 from scaiqueue.errors import Detail
 from scaiqueue.queueing import refusals
 from scaiqueue.queueing.directory import QueueEntry
@@ -26,6 +26,7 @@ from scaiqueue.queueing.header import (
     is_json_type,
 )
 from scaiqueue.queueing.publish import Draft
+from scaiqueue.review.spec import Spec
 from scaiqueue.scripts.binding import PublishOptions
 from scaiqueue.settings import Settings
 
@@ -47,8 +48,18 @@ DelaySeconds = Annotated[float, Meta(ge=0, le=31_536_000)]
 Retries = Annotated[int, Meta(ge=0, le=100)]
 
 
+class PatternUse(msgspec.Struct, forbid_unknown_fields=True):
+    """A pattern of the scope, its highest version if none is named, and values for its `{{param}}`."""
+
+    name: Slug
+    version: DocumentVersion | None = None
+    parameters: dict[ShortText, Any] = {}
+
+
 class Publish(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A message. `body` is any JSON value, kept byte for byte; for other content types a base64 string."""
+    """A message. `body` is any JSON value, kept byte for byte; for other content types a base64 string. With
+    `hitl_spec` or `hitl_pattern` it waits for a human's decision, which completes it. `schema` names what the
+    body must fit, instead of the queue's or the type's schema."""
 
     type: ShortText
     body: Raw = msgspec.field(default_factory=Raw)
@@ -65,6 +76,9 @@ class Publish(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     delay_until: Moment | None = None
     delay_s: DelaySeconds | None = None
     max_retries: Retries | None = None
+    hitl_spec: Spec | None = None
+    hitl_pattern: PatternUse | None = None
+    schema: DocumentReference | None = None
     durability: Literal["committed", "indexed"] | None = None
 
 
@@ -85,9 +99,15 @@ def _content(asked: Publish) -> bytes:
 
 
 def make_draft(
-    asked: Publish, queue: QueueEntry, actor: str, settings: Settings, header_key: str | None = None
+    asked: Publish,
+    queue: QueueEntry,
+    actor: str,
+    settings: Settings,
+    header_key: str | None = None,
+    review: Spec | None = None,
 ) -> Draft:
-    """Raises QueueError for what the types alone don't tell. `header_key` is of `Idempotency-Key`."""
+    """Raises QueueError for what the types alone don't tell. `header_key` is of `Idempotency-Key`; `review`
+    what a human is asked before the message goes on."""
     body = _content(asked)
     if len(body) > settings.max_body_bytes:
         raise refusals.too_large(settings.max_body_bytes)
@@ -109,10 +129,13 @@ def make_draft(
             delay_until=moments.text(moments.now_ms() + delay_ms) if delay_ms else None,
             idempotency_key=key,
             priority=None if asked.priority == _DEFAULT_PRIORITY else asked.priority,
+            hitl_spec=review,
         )
     )
     if len(header) > MAX_HEADER:
-        raise invalid(Detail("labels", f"Everything but the body takes at most {MAX_HEADER} bytes"))
+        field = "labels" if review is None else "hitl_spec"
+        message = f"Everything but the body takes at most {MAX_HEADER} bytes, not {len(header)}"
+        raise invalid(Detail(field, message))
     durability = (
         asked.durability or queue.settings.durability or queue.scope.row.durability or settings.durability
     )
@@ -124,6 +147,7 @@ def make_draft(
         or asked.ttl_seconds is not None
         or asked.deadline is not None
         or asked.max_retries is not None
+        or review is not None
     ):
         draft.options = PublishOptions(
             rank=asked.priority.rank,
@@ -131,6 +155,7 @@ def make_draft(
             ttl_ms=None if asked.ttl_seconds is None else max(1, round(asked.ttl_seconds * 1000)),
             deadline=None if asked.deadline is None else moments.milliseconds(asked.deadline),
             max_retries=asked.max_retries,
+            review_ms=None if review is None else review.timeout_ms,
         )
         if key is not None:
             window = queue.settings.idempotency_window_s or settings.idempotency_window_s

@@ -40,6 +40,30 @@ EXAMPLES: dict[str, Any] = {
     "ReleaseBatch": {"items": [{"id": "01939d2e-6f0c-7d52-b8c6-7a2f6c1f0a11", "claim_token": "1.42"}]},
     "ExtendBatch": {"items": [{"id": "01939d2e-6f0c-7d52-b8c6-7a2f6c1f0a11", "claim_token": "1.42"}]},
     "Redrive": {"filter": {"type": "task.run"}, "rate": 100, "dry_run": True},
+    "CreateSchema": {
+        "name": "order",
+        "schema": {
+            "type": "object",
+            "required": ["order_id"],
+            "properties": {"order_id": {"type": "string"}},
+        },
+        "mode": "enforce",
+    },
+    "Validate": {"body": {"order_id": "ord_12345"}},
+    "CreatePattern": {
+        "name": "refund",
+        "spec": {
+            "sections": [
+                {"type": "context", "title": "Refund for {{customer}}", "content": "{{order}}"},
+                {"type": "input", "field": "comment", "kind": "textarea"},
+                {"type": "decision", "field": "refund", "options": ["approve", "reject"]},
+            ],
+            "timeout_s": 3600,
+            "on_timeout": "escalate",
+        },
+    },
+    "Expand": {"parameters": {"customer": "Ada", "order": {"order_id": "ord_12345"}}},
+    "Decide": {"decision": "approve", "fields": {"comment": "as agreed"}, "reviewer": "ada@example.org"},
     "CreateKey": {"name": "shop", "permissions": ["scaiqueue:publish"], "scopes": ["orders"]},
     "Rotate": {"overlap_s": 3600},
 }

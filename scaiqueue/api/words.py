@@ -40,3 +40,15 @@ Uuid = Annotated[
 Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
 VisibilitySeconds = Annotated[float, Meta(ge=1, le=43_200, description="Length of the lease.")]
 Moment = Annotated[datetime, Meta(tz=True, description="RFC 3339 with an offset.")]
+DocumentReference = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,62}(@[1-9][0-9]{0,8})?$(?!\n)",
+        max_length=73,
+        description="`name@version`; a name alone means its highest version.",
+        examples=["order@2"],
+    ),
+]
+DocumentVersion = Annotated[
+    int, Meta(ge=1, le=999_999_999, description="Absent: one more than the highest of the name.")
+]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from scaiqueue.fallback import members
+from scaiqueue.fallback import members, rows
 from scaiqueue.fallback.members import Kind
+from scaiqueue.fallback.reviews import end_review
 from scaiqueue.fallback.transitions import enter, finish, give_back
 from scaiqueue.fallback.work import Message, Work
 from scaiqueue.records import State
@@ -30,16 +31,10 @@ def _promote(work: Work, message: Message) -> None:
     work.change(message, "promoted", "")
 
 
-def _end_review(work: Work, message: Message) -> None:
-    finish(message.record, State.expired)
-    work.change(message, "expired", "", "review_timeout")
-
-
 _STEPS: dict[int, Step] = {
     Kind.claimed: _lose_lease,
     Kind.expiry: expire,
     Kind.scheduled: _promote,
-    Kind.review: _end_review,
 }
 
 
@@ -49,8 +44,13 @@ async def settle(work: Work, slug: str, limit: int) -> int:
         return 0
     due = await members.overdue(work.conn, work.queue(slug), work.now, limit)
     found = await work.load([message_id for _, message_id in due]) if due else []
-    for (kind, _), message in zip(due, found, strict=True):
-        if message is not None and not work.changed(message.id):
+    headers = await rows.headers(work.conn, [message_id for kind, message_id in due if kind == Kind.review])
+    for (kind, message_id), message in zip(due, found, strict=True):
+        if message is None or work.changed(message.id):
+            continue
+        if kind == Kind.review:
+            end_review(work, message, headers[message_id])
+        else:
             _STEPS[kind](work, message)
     if due:
         await work.place()

@@ -132,6 +132,14 @@ async def contents(conn: AsyncConnection, ids: Sequence[str]) -> dict[str, tuple
     return {row.id: (row.header.encode(), bytes(row.body)) for row in await conn.execute(query)}
 
 
+async def headers(conn: AsyncConnection, ids: Sequence[str]) -> dict[str, bytes]:
+    """By id."""
+    if not ids:
+        return {}
+    query = select(messages.c.id, messages.c.header).where(messages.c.id.in_(ids))
+    return {row.id: row.header.encode() for row in await conn.execute(query)}
+
+
 async def known_ids(conn: AsyncConnection, ids: Sequence[str]) -> set[str]:
     """Which of `ids` the rows have, archived ones too."""
     queries = [select(table.c.id).where(table.c.id.in_(ids)) for table in (messages, message_archive)]

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from scaiqueue.errors import Code, QueueError
 from scaiqueue.keys import QueueKeys, ScopeKeys, Shard
 from scaiqueue.queueing.message import Place
 from scaiqueue.rows import queues, scopes
+from scaiqueue.rows.documents import bound_types
 from scaiqueue.rows.queues import QueueRow, QueueSettings
 from scaiqueue.rows.scopes import ScopeRow
 
@@ -34,7 +35,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ScopeEntry:
+    """`typed`: ids of the schemas that hold for a message type, by type."""
+
     row: ScopeRow
+    typed: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def keys(self) -> ScopeKeys:
@@ -61,6 +65,11 @@ class QueueEntry:
     @cached_property
     def settings(self) -> QueueSettings:
         return self.row.parsed
+
+    @cached_property
+    def checked(self) -> bool:
+        """Some body published here may have a schema by itself."""
+        return self.settings.schema is not None or bool(self.scope.typed)
 
     @property
     def id(self) -> str:
@@ -125,7 +134,7 @@ class Directory:
             return held[1]
         if row is None:
             raise QueueError(Code.SCAIQUEUE_SCOPE_NOT_FOUND)
-        entry = ScopeEntry(row)
+        entry = ScopeEntry(row, await bound_types(self._engine, row.id))
         _keep(self._scopes, (tenant, reference), entry)
         return entry
 

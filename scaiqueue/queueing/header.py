@@ -51,6 +51,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     delay_until: str | None = None
     idempotency_key: str | None = None
     priority: Priority | None = None
+    hitl_spec: Any = None
 
 
 MAX_HEADER = 16_384

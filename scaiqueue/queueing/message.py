@@ -134,7 +134,9 @@ def fields_of(
     """The model's fields."""
     state = record.state
     encoding, spliced = spliced_body(header, body)
-    priority = header.priority or Priority.of_rank(record.rank)
+    priority = header.priority
+    if priority is None or record.verb == "escalate":
+        priority = Priority.of_rank(record.rank)
     return {
         "id": message_id,
         "tenant_id": place.tenant,
@@ -157,7 +159,7 @@ def fields_of(
         "ttl_seconds": header.ttl_seconds,
         "deadline": moments.optional_text(record.deadline),
         "idempotency_key": header.idempotency_key,
-        "hitl_spec": None,
+        "hitl_spec": header.hitl_spec,
         "state": _STATE_NAMES[state],
         "attempts": record.attempts,
         "claimed_by": claimant(record.holder) if state == State.claimed else None,

@@ -17,6 +17,14 @@ messages_total = Counter(
     "scaiqueue_messages_total", "Messages that a verb was applied to", ["tenant", "scope", "verb"]
 )
 refused_total = Counter("scaiqueue_refused_total", "Items and calls refused", ["code"])
+schema_checks_total = Counter(
+    "scaiqueue_schema_checks_total",
+    "Bodies held against a schema: passed, warned, refused",
+    ["tenant", "scope", "result"],
+)
+reviews_decided_total = Counter(
+    "scaiqueue_reviews_decided_total", "Decisions of reviewers: made, refused, late", ["result"]
+)
 claims_waiting = Gauge("scaiqueue_claims_waiting", "Claims that wait for a message")
 call_items = Histogram(
     "scaiqueue_call_items",
@@ -35,12 +43,23 @@ def count(tenant: str, scope: str, verb: str, messages: int) -> None:
         return
     counter = _bound.get((tenant, scope, verb))
     if counter is None:
-        if scope in _seen or len(_seen) < MAX_SCOPES:
-            _seen.add(scope)
-            counter = _bound[tenant, scope, verb] = messages_total.labels(tenant, scope, verb)
-        else:
-            counter = messages_total.labels(tenant, OTHER, verb)
+        label = _label(scope)
+        counter = messages_total.labels(tenant, label, verb)
+        if label is not OTHER:
+            _bound[tenant, scope, verb] = counter
     counter.inc(messages)
+
+
+def _label(scope: str) -> str:
+    if scope in _seen or len(_seen) < MAX_SCOPES:
+        _seen.add(scope)
+        return scope
+    return OTHER
+
+
+def count_schema_check(tenant: str, scope: str, result: str) -> None:
+    """One body was held against a schema."""
+    schema_checks_total.labels(tenant, _label(scope), result).inc()
 
 
 @cache

@@ -13,7 +13,7 @@ from scaiqueue.fallback.rules import Rules
 from scaiqueue.moments import now_ms
 from scaiqueue.queueing.depths import effective_ranks
 from scaiqueue.queueing.directory import Directory, QueueEntry, ScopeEntry
-from scaiqueue.queueing.header import read_header
+from scaiqueue.queueing.header import Header, read_header
 from scaiqueue.queueing.message import Message, Place, fields_of
 from scaiqueue.queueing.settle import RowFacts
 from scaiqueue.records import Outcome, Record, State, decode_outcome, decode_record, split_envelope
@@ -78,6 +78,14 @@ class MessageReader:
             if found is not None:
                 return decode_record(cast(bytes, found))
         return (await self.row(scope, message_id)).record
+
+    async def head(self, scope: ScopeEntry, message_id: str) -> tuple[Record, Header]:
+        """All but its content."""
+        parts = await self._parts(scope, message_id)
+        if parts is None:
+            row = await self.row(scope, message_id)
+            return row.record, read_header(row.header)
+        return decode_record(parts[0]), read_header(split_envelope(parts[1]).header)
 
     async def row(self, scope: ScopeEntry, message_id: str) -> MessageRow:
         row = await messages.find(self._engine, scope.id, message_id)

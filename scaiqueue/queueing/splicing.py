@@ -99,7 +99,8 @@ def published_json(place: Place, draft: Draft, published: Published, *, by_rank:
 def _published_message(place: Place, draft: Draft, published: Published, by_rank: bool) -> bytes:
     options, state = draft.options or PublishOptions(), State[published.state]
     rank = DEFAULT_RANK if options.rank is None else options.rank
-    due_at = published.created_at + (options.delay_ms or 0) if state is State.scheduled else 0
+    waits = {State.scheduled: options.delay_ms, State.awaiting_review: options.review_ms}.get(state)
+    due_at = published.created_at + waits if waits else 0
     record = _record(draft.queue.slug, state, rank, published.created_at, due_at, options.deadline or 0)
     effective_rank = rank if by_rank and state is State.pending else None
     header = read_header(draft.header)

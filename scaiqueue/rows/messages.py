@@ -17,6 +17,15 @@ from scaiqueue.rows.tables import message_archive, messages
 MAX_PAGE_BYTES = 8 * 2**20
 
 
+_LARGE = ("body", "response")
+
+
+def _heads_of(table: Table) -> list[ColumnElement[Any]]:
+    """Everything of a row but what may be large, which is empty."""
+    empty = [literal(b"").label(name) for name in _LARGE]
+    return [*(column for column in table.c if column.name not in _LARGE), *empty]
+
+
 class MessageRow(msgspec.Struct, frozen=True):
     """A row as it is read. `record` is what the index held; `history` one JSON array per transition."""
 
@@ -167,6 +176,23 @@ async def dead_letters(
     return [(row.id, msgspec.json.decode(row.origin, type=Origin) if row.origin else None) for row in found]
 
 
+async def in_review(
+    engine: AsyncEngine, scope_id: str, by: Filter, after: str, limit: int
+) -> list[MessageRow]:
+    """At most `limit` messages that await a decision, without bodies, oldest first after the id `after`.
+
+    With `by.queue` or `by.queues` the index of states finds the few among the many."""
+    query = (
+        select(*_heads_of(messages))
+        .where(messages.c.state == State.awaiting_review.value, messages.c.id > after)
+        .order_by(messages.c.id)
+        .limit(limit)
+    )
+    async with reading(engine) as connection:
+        conditions = _conditions(messages, scope_id, by, is_sqlite(connection))
+        return [_row(row) for row in await connection.execute(query.where(*conditions))]
+
+
 async def of_correlation(
     engine: AsyncEngine, scope_id: str, correlation_id: str, limit: int
 ) -> list[MessageRow]:
@@ -174,10 +200,8 @@ async def of_correlation(
     rows: dict[str, MessageRow] = {}
     async with reading(engine) as connection:
         for table in (messages, message_archive):
-            columns = [column for column in table.c if column.name not in ("body", "response")]
-            empty = [literal(b"").label(name) for name in ("body", "response")]
             found = await connection.execute(
-                select(*columns, *empty)
+                select(*_heads_of(table))
                 .where(table.c.scope_id == scope_id, table.c.correlation_id == correlation_id)
                 .order_by(table.c.id)
                 .limit(limit)

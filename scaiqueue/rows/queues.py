@@ -19,6 +19,7 @@ Ordering = Literal["fifo", "priority", "deadline"]
 ConsumerMode = Literal["competing", "broadcast"]
 OverflowPolicy = Literal["reject", "drop_oldest", "dead_letter"]
 Durability = Literal["committed", "indexed"]
+SchemaMode = Literal["off", "warn", "enforce"]
 
 
 class QueueSlugTaken(Exception):
@@ -59,6 +60,8 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_window_s: int | None = None
     retention_s: int | None = None
     purpose: str | None = None
+    schema: str | None = None
+    schema_mode: SchemaMode | None = None
     access: Literal["", "noput", "readonly"] = ""
 
 
@@ -124,6 +127,14 @@ async def page(
     async with reading(engine) as connection:
         rows = await connection.execute(query.order_by(queues.c.id).limit(limit))
         return [_row(row) for row in rows.mappings()]
+
+
+async def slugs(engine: AsyncEngine, scope_id: str) -> list[str]:
+    """Of every queue of the scope."""
+    async with reading(engine) as connection:
+        return list(
+            (await connection.execute(select(queues.c.slug).where(queues.c.scope_id == scope_id))).scalars()
+        )
 
 
 async def all_of(engine: AsyncEngine, scope_id: str) -> Sequence[QueueRow]:

@@ -261,6 +261,35 @@ system_agents = _table(
     Column("next_run_at", Ms, nullable=False, default=0),
 )
 
+
+def _version_columns() -> list[Column[object]]:
+    """Of documents that have a name and never change: another version is another row."""
+    return [
+        Column("id", Uuid, primary_key=True),
+        Column("tenant_id", Slug, nullable=False),
+        Column("scope_id", Uuid, nullable=False),
+        Column("name", Slug, nullable=False),
+        Column("version", Integer, nullable=False),
+        Column("document", Json, nullable=False),
+        Column("created_by", Actor, nullable=False),
+        Column("created_at", Ms, nullable=False),
+    ]
+
+
+schemas = _table(
+    "schemas",
+    *_version_columns(),
+    Column("message_type", Name, nullable=False),
+    Column("mode", String(16), nullable=False),
+    UniqueConstraint("scope_id", "name", "version", name="uq_scaiqueue_schema_version"),
+)
+
+hitl_patterns = _table(
+    "hitl_patterns",
+    *_version_columns(),
+    UniqueConstraint("scope_id", "name", "version", name="uq_scaiqueue_pattern_version"),
+)
+
 jobs = _table(
     "jobs",
     Column("id", Uuid, primary_key=True),

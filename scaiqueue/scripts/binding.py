@@ -363,7 +363,7 @@ class PublishOptions(Struct, omit_defaults=True):
     max_retries: int | None = None
     """int(0, 100): instead of the queue's."""
     review_ms: int | None = None
-    """int(1, 31622400000): it awaits a human decision, at most so long."""
+    """int(1, 31622400000): it awaits a human decision, at most so long; then `hitl_spec.on_timeout` of the header holds."""
     idem: int | None = None
     """index: its idempotency key in KEYS."""
     digest: str | None = None
@@ -685,5 +685,5 @@ def sweep_call(shard: Shard, limit: Arg, *, epoch: Arg = "", now: Arg = "") -> C
 
 
 async def sweep(runner: ScriptRunner, shard: Shard, limit: Arg, *, epoch: Arg = "", now: Arg = "") -> Reply:
-    """Settle the queue of a shard that is longest overdue: lost leases, expiries, delayed messages. Scope and queue follow from the due index; their keys carry the shard's tag."""
+    """Settle the queue of a shard that is longest overdue: lost leases, expiries, delayed messages, reviews. Scope and queue follow from the due index; their keys carry the shard's tag."""
     return parse_reply(await runner.run(*sweep_call(shard, limit, epoch=epoch, now=now)))

@@ -57,6 +57,9 @@ async def _things(api: Api) -> dict[str, str]:
     message = created(await api.http.post(path, json={"type": "secret", "body": 1, "correlation_id": "c"}))
     job = (await api.http.post(f"/scopes/{scope['id']}/dead-letter/redrive")).json()["data"]
     key = created(await api.http.post("/api-keys", json={"name": "k", "permissions": ["scaiqueue:view"]}))
+    schema = created(await api.http.post(f"/scopes/{scope['id']}/schemas", json=EXAMPLES["CreateSchema"]))
+    pattern = EXAMPLES["CreatePattern"]
+    pattern = created(await api.http.post(f"/scopes/{scope['id']}/hitl-patterns", json=pattern))
     return {
         "scope": scope["id"],
         "queue": queue["id"],
@@ -64,6 +67,8 @@ async def _things(api: Api) -> dict[str, str]:
         "correlation_id": "c",
         "job": job["id"],
         "key": key["id"],
+        "schema": schema["id"],
+        "pattern": pattern["id"],
         "agent": "expiry_enforcer",
     }
 
@@ -89,7 +94,9 @@ async def test_another_tenants_things_are_not_found(api: Api) -> None:
         own = created(await stranger.post("/scopes", json={"slug": "own", "display_name": "x"}))
         crossed = {**things, "scope": own["id"]}
         for endpoint in _identified:
-            if {"{queue}", "{message}", "{job}"} & set(re.findall(r"\{\w+\}", endpoint.path)):
+            if {"{queue}", "{message}", "{job}", "{schema}", "{pattern}"} & set(
+                re.findall(r"\{\w+\}", endpoint.path)
+            ):
                 answer = await _call(stranger, endpoint, crossed)
                 assert answer.status_code == 404, f"{endpoint.name}: {answer.text}"
     assert (await api.http.get(f"/scopes/{things['scope']}")).json()["data"]["state"] == "active"

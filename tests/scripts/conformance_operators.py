@@ -91,6 +91,17 @@ def _(b: Recorder) -> Told:
     return binding.sweep_call(b.keys.shard, 2), [["EMPTY", -1]]
 
 
+@story("sweep", "reviews that nobody decided: by option, to consumers, escalated twice, expired")
+def _(b: Recorder) -> Told:
+    for how in ("auto:yes", "requeue", "escalate", "expire"):
+        b.publish("jobs", review_ms=5, header=f'{{"hitl_spec":{{"on_timeout":"{how}"}}}}')
+    b.publish("jobs", review_ms=12)
+    b.now += 5
+    b.run(binding.sweep_call(b.keys.shard, 100))
+    b.now += 7
+    return binding.sweep_call(b.keys.shard, 100), [["OK", b.keys.queue("jobs").root, 2, 0, 0, 2, 0]]
+
+
 @story("age", "what has waited long enough")
 def _(b: Recorder) -> Told:
     b.queue("rank", ordering="priority", aging="1000 500 1000")

@@ -25,11 +25,15 @@ from tests.scripts.machine_base import (
 from tests.scripts.model_parts import DEAD_QUEUE, LIVE, Scope
 
 ABSENT = dict.fromkeys(["rank", "delay_ms", "ttl_ms", "deadline_in", "max_retries", "review_ms", "repeat"])
+HEADERS = [b"{}", b'{"type":"t","n":12345678901234567890}']
+HEADERS += [
+    b'{"hitl_spec":{"on_timeout":"%b"}}' % how for how in (b"requeue", b"escalate", b"auto:yes \xc3\xa9")
+]
 _choices = st.fixed_dictionaries(
     {
         "queue": st.sampled_from([slug for slug in QUEUES if slug != DEAD_QUEUE] + ["spill", "small"]),
         "actor": st.sampled_from(["pat", "kim"]),
-        "header": st.sampled_from([b"{}", b'{"type":"t","n":12345678901234567890}']),
+        "header": st.sampled_from(HEADERS),
         "body": st.sampled_from([b"", b"[]", b"\x00\xff{}", "\u00e9\U0001f600".encode()]),
         "rank": st.none() | st.sampled_from([0, 1, 2499, 2500, 4000, 5000]),
         "delay_ms": st.none() | st.sampled_from([0, 1, 500, 4000]),

@@ -147,7 +147,7 @@ class Model(Holders):
             else:
                 self._end(m, "decide", State.completed)
                 m.outcome, m.record.flags = (item["response"], ""), m.record.flags | Flag.outcome
-                self._event(m, "reviewed", item["actor"])
+                self._event(m, "decided", item["actor"])
                 replies.append(["OK", "completed"])
         self._commit("decide", scope.root)
         return replies

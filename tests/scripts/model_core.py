@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from typing import Any
 
 from scaiqueue.records import Flag, State
@@ -88,10 +90,33 @@ class ModelCore:
             self._event(m, "promoted")
             tally(m)
         for m in take("review", scope.sets(slug)["review"]):
-            self._end(m, "time out", State.expired)
-            self._event(m, "expired", "", "review_timeout")
+            self._time_out(scope, m)
             tally(m)
         return len(tallied), counts
+
+    def _time_out(self, scope: Scope, m: Message) -> None:
+        """Nobody decided in time: as the spec in the header says, if there is one."""
+        r, spec = m.record, json.loads(m.envelope.partition(b"\n")[0]).get("hitl_spec") or {}
+        how, _, option = str(spec.get("on_timeout", "expire")).partition(":")
+        if how == "auto":
+            self._end(m, "time out", State.completed)
+            at = datetime.fromtimestamp(self.now / 1000, UTC).isoformat(timespec="milliseconds")
+            said = {"decision": option, "fields": {}, "reviewer": "system:timeout"}
+            said["decided_at"] = at.replace("+00:00", "Z")
+            m.outcome = (json.dumps(said, separators=(",", ":"), ensure_ascii=False).encode(), "")
+            r.flags |= Flag.outcome
+            self._event(m, "decided", "system:timeout")
+        elif how == "requeue":
+            self._enter(scope, m, "time out", r.queue)
+            self._event(m, "requeued", "", "review_timeout")
+        elif how == "escalate" and r.verb != "escalate":
+            r.verb, r.due_at = "escalate", self.now + r.due_at - r.created_at
+            r.rank = r.rank if r.rank >= 4000 else 4000 + r.rank % 1000
+            check_allowed("awaiting_review", "time out", m.view)
+            self._event(m, "escalated", "", "review_timeout")
+        else:
+            self._end(m, "time out", State.expired)
+            self._event(m, "expired", "", "review_timeout")
 
     def _give_back(
         self, scope: Scope, m: Message, verb: str, event: str, actor: str, detail: str,

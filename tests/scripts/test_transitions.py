@@ -124,6 +124,8 @@ def _waiting_and_ended(tour: Tour) -> None:
         tour.put("small")
     tour.put("jobs", delay_ms=10)
     tour.put("jobs", review_ms=10)
+    for how in ("escalate", "requeue", "auto:yes"):
+        tour.put("jobs", review_ms=10, header=b'{"hitl_spec":{"on_timeout":"%b"}}' % how.encode())
     tour.wait(10)
     reviewed = tour.put("jobs", review_ms=10)
     version = str(tour.here.messages[reviewed].record.version)

@@ -55,7 +55,12 @@ TRANSITIONS = (
     *_rows("claimed", "lose lease", "expired", "TTL or deadline has passed"),
     *_rows("pending scheduled awaiting_review", "expire", "expired", "TTL or deadline has passed"),
     *_rows("awaiting_review", "decide", "completed", "the version is the one that the reviewer saw"),
-    *_rows("awaiting_review", "time out", "expired", "nobody decided in time"),
+    *_rows("awaiting_review", "time out", "expired", "nobody decided in time, or again after an escalation"),
+    *_rows(
+        "awaiting_review", "time out", "awaiting_review", "`on_timeout: escalate`: once, with its time again"
+    ),
+    *_rows("awaiting_review", "time out", "pending", "`on_timeout: requeue`: to ordinary consumers"),
+    *_rows("awaiting_review", "time out", "completed", "`on_timeout: auto:<option>`: with that option"),
     *_rows(f"pending scheduled awaiting_review {DEAD}", "cancel", "cancelled", ""),
     *_rows(f"pending scheduled awaiting_review {DEAD}", "purge", "cancelled", "up to 1,000 a call"),
     *_rows(DEAD, "redrive", "pending", "attempts 0; to its origin, or the queue that is named"),

@@ -11,9 +11,9 @@ from scaiqueue.api.answers import Rendered
 from scaiqueue.api.drafts import Publish, make_draft
 from scaiqueue.api.endpoint import Call, Parameter, Registry
 from scaiqueue.api.failures import ErrorBody, error_body
+from scaiqueue.api.preparation import needs_preparation, prepare
 from scaiqueue.api.validation import decode, decode_items, invalid
 from scaiqueue.errors import Code, Detail, QueueError
-from scaiqueue.queueing.directory import QueueEntry
 from scaiqueue.queueing.message import Message
 from scaiqueue.queueing.publish import Draft, Published
 from scaiqueue.queueing.splicing import published_json
@@ -48,6 +48,9 @@ _PUBLISH_ERRORS = (
     Code.SCAIQUEUE_QUEUE_FULL,
     Code.SCAIQUEUE_IDEMPOTENCY_CONFLICT,
     Code.SCAIQUEUE_SYSTEM_QUEUE_READONLY,
+    Code.SCAIQUEUE_SCHEMA_NOT_FOUND,
+    Code.SCAIQUEUE_SCHEMA_VALIDATION_FAILED,
+    Code.SCAIQUEUE_PATTERN_NOT_FOUND,
     Code.SCAIQUEUE_MESSAGE_TOO_LARGE,
     Code.SCAIQUEUE_MEMORY_FULL,
     Code.SCAIQUEUE_BACKLOG_FULL,
@@ -83,7 +86,8 @@ async def publish(call: Call) -> Rendered:
     """
     queue = await call.queue()
     asked = await call.body(_publish)
-    draft = make_draft(asked, queue, call.principal.key_id, call.services.settings, _header_key(call))
+    review = await prepare(call.services, queue, asked) if needs_preparation(asked, queue) else None
+    draft = make_draft(asked, queue, call.principal.key_id, call.services.settings, _header_key(call), review)
     (result,) = await call.services.publisher.publish(queue.scope, [draft])
     if isinstance(result, QueueError):
         raise result
@@ -113,12 +117,15 @@ async def publish_batch(call: Call) -> Rendered:
     """
     queue = await call.queue()
     items = await _items(call)
+    actor, settings = call.principal.key_id, call.services.settings
     drafts: list[Draft] = []
     results: list[PublishedItem] = []
     places: list[int] = []
     for item in items:
         try:
-            drafts.append(_draft(call, queue, item))
+            asked = item if isinstance(item, Publish) else decode(_publish, item)
+            review = await prepare(call.services, queue, asked) if needs_preparation(asked, queue) else None
+            drafts.append(make_draft(asked, queue, actor, settings, review=review))
             places.append(len(results))
             results.append(PublishedItem())
         except QueueError as error:
@@ -136,11 +143,6 @@ def _item(result: Published | QueueError) -> PublishedItem:
     if result.replay:
         return PublishedItem(id=result.id, idempotent_replay=True)
     return PublishedItem(id=result.id, state=result.state)
-
-
-def _draft(call: Call, queue: QueueEntry, item: Publish | bytes) -> Draft:
-    asked = item if isinstance(item, Publish) else decode(_publish, item)
-    return make_draft(asked, queue, call.principal.key_id, call.services.settings)
 
 
 async def _items(call: Call) -> Sequence[Publish | bytes]:

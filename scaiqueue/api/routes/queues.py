@@ -12,7 +12,7 @@ from scaiqueue import moments
 from scaiqueue.api.answers import Rendered
 from scaiqueue.api.endpoint import Call, Registry
 from scaiqueue.api.paging import Page, after, cursor_for, cut
-from scaiqueue.api.words import Description, Name, ShortText, Slug
+from scaiqueue.api.words import Description, DocumentReference, Name, ShortText, Slug
 from scaiqueue.errors import Code
 from scaiqueue.keys import SYSTEM_QUEUES
 from scaiqueue.queueing.depths import Depths
@@ -27,6 +27,7 @@ from scaiqueue.rows.queues import (
     OverflowPolicy,
     QueueRow,
     QueueSettings,
+    SchemaMode,
     encode_settings,
 )
 
@@ -40,7 +41,7 @@ Retention = Annotated[int, Meta(ge=0, le=315_360_000)]
 
 
 class CreateQueue(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """`ordering` and `consumer_mode` can't be changed later."""
+    """`ordering` and `consumer_mode` can't be changed later. `schema_mode` overrides the schema's own."""
 
     slug: Slug
     display_name: Name
@@ -58,6 +59,8 @@ class CreateQueue(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     idempotency_window_s: Window | None = None
     retention_s: Retention | None = None
     purpose: ShortText | None = None
+    schema: DocumentReference | None = None
+    schema_mode: SchemaMode | None = None
 
 
 class ChangeQueue(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -74,6 +77,8 @@ class ChangeQueue(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     idempotency_window_s: Window | UnsetType | None = UNSET
     retention_s: Retention | UnsetType | None = UNSET
     purpose: ShortText | UnsetType | None = UNSET
+    schema: DocumentReference | UnsetType | None = UNSET
+    schema_mode: SchemaMode | UnsetType | None = UNSET
 
 
 class Queue(msgspec.Struct, kw_only=True):
@@ -99,6 +104,8 @@ class Queue(msgspec.Struct, kw_only=True):
     idempotency_window_s: int
     retention_s: int | None
     purpose: str | None
+    schema: str | None
+    schema_mode: SchemaMode | None
     state: str
     effective_state: str
     depth_pending: int
@@ -133,6 +140,8 @@ def view(row: QueueRow, scope: ScopeEntry, depths: Depths, call: Call) -> Queue:
         idempotency_window_s=settings.idempotency_window_s or defaults.idempotency_window_s,
         retention_s=settings.retention_s,
         purpose=settings.purpose,
+        schema=settings.schema,
+        schema_mode=settings.schema_mode,
         state=row.state,
         effective_state=depths.effective_state or row.state,
         depth_pending=depths.pending,
@@ -165,12 +174,14 @@ _change = msgspec.json.Decoder(ChangeQueue)
     body=CreateQueue,
     answer=Queue,
     status=201,
-    errors=(Code.SLUG_CONFLICT,),
+    errors=(Code.SLUG_CONFLICT, Code.SCAIQUEUE_SCHEMA_NOT_FOUND),
 )
 async def create_queue(call: Call) -> Rendered:
     scope = await call.scope()
     body = await call.body(_create)
     asked = msgspec.structs.asdict(body)
+    if body.schema is not None:
+        await call.services.schemas.fresh(scope.id, body.schema)
     asked["visibility_timeout_s"] = (
         asked["visibility_timeout_s"] or call.services.settings.visibility_timeout_s
     )
@@ -213,7 +224,7 @@ async def get_queue(call: Call) -> Rendered:
     "Change a queue's settings",
     body=ChangeQueue,
     answer=Queue,
-    errors=(Code.SCAIQUEUE_SYSTEM_QUEUE_READONLY,),
+    errors=(Code.SCAIQUEUE_SYSTEM_QUEUE_READONLY, Code.SCAIQUEUE_SCHEMA_NOT_FOUND),
 )
 async def change_queue(call: Call) -> Rendered:
     scope, row = await call.fresh_queue()
@@ -223,6 +234,8 @@ async def change_queue(call: Call) -> Rendered:
     columns: dict[str, object] = {
         name: given.pop(name) for name in ("display_name", "description") if name in given
     }
+    if given.get("schema") is not None:
+        await call.services.schemas.fresh(scope.id, given["schema"])
     if given:
         columns["settings"] = encode_settings(msgspec.structs.replace(row.parsed, **given))
     changed = await call.services.administration.change_queue(scope.row, row, columns)

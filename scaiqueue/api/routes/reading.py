@@ -92,13 +92,13 @@ def _bound(moment: Any) -> int | None:
     return None if moment is None else moments.milliseconds(moment)
 
 
-async def _stale(call: Call, scope: ScopeEntry) -> bool:
+async def is_stale(call: Call, scope: ScopeEntry) -> bool:
     """Wait until the rows hold what the index held when the call came; True if they don't in time."""
     watermarks = call.services.persister.watermarks
     return not await watermarks.wait_journal_end(scope.keys.shard.number, STALE_AFTER_S)
 
 
-async def _queue_slug(call: Call, scope: ScopeEntry, name: str | None) -> str | None:
+async def queue_slug(call: Call, scope: ScopeEntry, name: str | None) -> str | None:
     if name is None:
         return None
     queue = await call.services.directory.queue(scope, name)
@@ -127,7 +127,7 @@ async def list_messages(call: Call) -> Rendered:
     consistency checker found and put right, whatever the other conditions."""
     scope = await call.scope()
     asked = call.query(Filters, also=LABEL)
-    slug = await _queue_slug(call, scope, asked.queue)
+    slug = await queue_slug(call, scope, asked.queue)
     if slug in (view.FINDINGS, view.CORRECTIONS):
         place = await call.services.reader.place(scope, slug)
         bounds = (after(asked.cursor), asked.limit)
@@ -145,7 +145,7 @@ async def list_messages(call: Call) -> Rendered:
         labels=_labels(call),
     )
     before = after(asked.cursor)
-    stale = await _stale(call, scope)
+    stale = await is_stale(call, scope)
     found, more = await rows.page(call.services.engine, scope.id, by, before, asked.limit)
     shown = await call.services.reader.from_rows(scope, found)
     return call.many(shown, cursor_for(found[-1].id) if more else None, stale)
@@ -167,7 +167,7 @@ def _shown(step: history.Transition) -> dict[str, Any]:
 async def message_history(call: Call) -> Rendered:
     scope = await call.scope()
     message_id = await call.message_id(scope)
-    await _stale(call, scope)
+    await is_stale(call, scope)
     row = await call.services.reader.row(scope, message_id)
     steps = [Transition(**_shown(step)) for step in history.parse(row.history)]
     return call.one(History(message_id, steps, row.history_skipped))
@@ -183,7 +183,7 @@ async def trace(call: Call) -> Rendered:
     """In order, across queues, of the 500 oldest messages that carry it."""
     scope = await call.scope()
     allowed = await call.allowed_slugs(scope)
-    stale = await _stale(call, scope)
+    stale = await is_stale(call, scope)
     correlation_id = call.path("correlation_id")
     found = await rows.of_correlation(call.services.engine, scope.id, correlation_id, MAX_TRACED)
     kept = [row for row in found if allowed is None or row.record.queue in allowed]

@@ -1,0 +1,56 @@
+-- Reviews that nobody decided in time end as `on_timeout` of the spec in their headers says; without one they expire.
+-- @include changes
+-- @include outcomes
+-- @include decided_at
+local REVIEW_BYTES = 8388608 -- a header is read with its body: a call stops there, after one message at least
+
+local function on_timeout(id)
+  local envelope = redis.call("HGET", SCOPE_ROOT .. ":body", id) or ""
+  local known, header = pcall(cjson.decode, (envelope:match("^[^\n]*")))
+  local spec = known and type(header) == "table" and header.hitl_spec
+  local outcome_named = type(spec) == "table" and spec.on_timeout
+  return type(outcome_named) == "string" and outcome_named or "expire"
+end
+
+-- The name of the event that it makes.
+local function time_out(c, q, how)
+  local record, option = c.record, how:match("^auto:(.+)$")
+  if option then
+    finish(c, S_COMPLETED)
+    local text = '{"decision":%s,"fields":{},"reviewer":"system:timeout","decided_at":"%s"}'
+    outcome(c, text:format(cjson.encode(option), decided_at(now)), "")
+    event(c, "decided", "system:timeout")
+    return "decided"
+  elseif how == "requeue" then
+    enter(c, q, now)
+    event(c, "requeued", "", "review_timeout")
+    return "requeued"
+  elseif how == "escalate" and record[R_VERB] ~= V_ESCALATE then
+    record[R_VERB], record[R_DUE] = V_ESCALATE, now + record[R_DUE] - record[R_CREATED]
+    record[R_RANK] = math.max(record[R_RANK], 4000 + record[R_RANK] % 1000)
+    c.to, c.to_set, c.score = q, "review", record[R_DUE]
+    event(c, "escalated", "", "review_timeout")
+    return "escalated"
+  end
+  finish(c, S_EXPIRED)
+  event(c, "expired", "", "review_timeout")
+  return "expired"
+end
+
+local function end_reviews(q, limit, counts)
+  local ids, records = overdue(q, "review", limit)
+  local bytes, ended = 0, 0
+  for i, id in ipairs(ids) do
+    bytes = bytes + records[i][R_SIZE]
+    if i > 1 and bytes > REVIEW_BYTES then
+      break
+    end
+    ended = i
+    if not changed[id] then
+      local name = time_out(change(id, records[i], q, "review"), q, on_timeout(id))
+      counts[name] = (counts[name] or 0) + 1
+    end
+  end
+  write_outcomes()
+  return ended
+end

@@ -1,0 +1,1 @@
+"""JSON Schemas of messages' bodies: compiled, kept, compared with the version before."""
