@@ -11,9 +11,10 @@ complete: end claimed messages with success.
 @reply OK state 0 queue
 @reply CLAIM_LOST another claim holds it, or the lease was taken back
 @reply INVALID_STATE state
+@reply SPLIT nothing is done: with the copies that rules make these are more than 1,000; send fewer
 @reply NOT_FOUND not in the index: the rows may know it
 @complexity O(items)
-@journal completed
+@journal completed routed published
 @since 0.1.0
 ]]
 -- @arguments
@@ -21,6 +22,7 @@ complete: end claimed messages with success.
 -- @include clock
 -- @include token_bytes
 -- @include complete_claims
+-- @include rules_for
 local stored = redis.call("HMGET", STATE_KEY, unpack(IDS))
 local replies, now_ended, ok = { false }, {}, {}
 
@@ -60,9 +62,20 @@ for i, id in ipairs(IDS) do
   end
   replies[i + 1] = refusal or ok[slug]
 end
+-- The copies that rules ask for of what has completed.
+local function copying()
+  -- @include copy_completed
+  return copy_completed()
+end
+
 local entry = ""
 if ended[1] then
-  entry = write_completed()
+  local copied = rules_for("c") and copying()
+  if copied and #IDS + copied.count > 1000 then
+    -- @include split
+    return split()
+  end
+  entry = write_completed(copied)
   if answers then
     answers.write()
   end
