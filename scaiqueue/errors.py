@@ -36,6 +36,7 @@ class Code(Enum):
     SCAIQUEUE_QUEUE_NOT_FOUND = ErrorSpec(404, False, "No such queue in this scope.")
     SCAIQUEUE_MESSAGE_NOT_FOUND = ErrorSpec(404, False, "No such message in this scope.")
     SCAIQUEUE_JOB_NOT_FOUND = ErrorSpec(404, False, "No such job in this scope.")
+    SCAIQUEUE_RULE_NOT_FOUND = ErrorSpec(404, False, "No such routing rule in this scope.")
     SCAIQUEUE_KEY_NOT_FOUND = ErrorSpec(404, False, "No such API key in this tenant.")
     SCAIQUEUE_AGENT_NOT_FOUND = ErrorSpec(404, False, "No such system agent: see GET /system-agents.")
     SCAIQUEUE_CLAIM_LOST = ErrorSpec(
@@ -44,6 +45,7 @@ class Code(Enum):
     SCAIQUEUE_INVALID_STATE = ErrorSpec(
         409, False, "The message's state does not allow this: `details` names it."
     )
+    SCAIQUEUE_INVALID_RULE = ErrorSpec(422, False, "Correct the places of the rule that `details` names.")
     SCAIQUEUE_NOT_EMPTY = ErrorSpec(
         409, False, "Live messages remain: drain or purge first, or use `force=true`."
     )

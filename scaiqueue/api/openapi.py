@@ -38,6 +38,7 @@ _PLACEHOLDERS = {
     "queue": "Id or slug of a queue.",
     "message": "Id of a message.",
     "correlation_id": "A correlation id.",
+    "rule": "Id or name of a routing rule.",
     "job": "Id of a job.",
     "key": "Id of an API key.",
     "agent": "Name of a system agent.",

@@ -20,7 +20,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from scaiqueue.errors import Code, QueueError
 from scaiqueue.keys import QueueKeys, ScopeKeys, Shard
 from scaiqueue.queueing.message import Place
-from scaiqueue.rows import queues, scopes
+from scaiqueue.routing.program import body_paths
+from scaiqueue.routing.stored import compiled
+from scaiqueue.rows import queues, routing_rules, scopes
 from scaiqueue.rows.queues import QueueRow, QueueSettings
 from scaiqueue.rows.scopes import ScopeRow
 
@@ -34,7 +36,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ScopeEntry:
+    """`body_paths`: what its routing rules ask of bodies; where they are stale the scripts look themselves."""
+
     row: ScopeRow
+    body_paths: tuple[str, ...] = ()
 
     @cached_property
     def keys(self) -> ScopeKeys:
@@ -125,7 +130,7 @@ class Directory:
             return held[1]
         if row is None:
             raise QueueError(Code.SCAIQUEUE_SCOPE_NOT_FOUND)
-        entry = ScopeEntry(row)
+        entry = ScopeEntry(row, body_paths(compiled(await routing_rules.book(self._engine, row.id))))
         _keep(self._scopes, (tenant, reference), entry)
         return entry
 

@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, Table, delete, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from scaiqueue.rows.engine import reading
-from scaiqueue.rows.tables import idempotency, jobs, message_archive, messages, rates
+from scaiqueue.rows.tables import idempotency, jobs, message_archive, messages, rates, routing_rules
 
 ROWS_A_STEP = 1000
 
@@ -43,8 +43,8 @@ async def remove_queue_rows(engine: AsyncEngine, scope_id: str, queue: str) -> N
 
 
 async def remove_scope_rows(engine: AsyncEngine, scope_id: str) -> None:
-    """Messages, archived ones too, idempotency keys and jobs. The scope's and queues' rows are left."""
-    for table in (messages, message_archive, jobs):
+    """Messages, archived ones too, idempotency keys, jobs, rules. The scope's and queues' rows are left."""
+    for table in (messages, message_archive, jobs, routing_rules):
         await _delete_by_id(engine, table, table.c.scope_id == scope_id)
     async with engine.begin() as connection:
         for table in (idempotency, rates):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from scaiqueue.api.endpoint import Endpoint
 from scaiqueue.api.routes.claiming import claiming
+from scaiqueue.api.routes.evaluating import evaluating
 from scaiqueue.api.routes.keys import keys
 from scaiqueue.api.routes.publishing import publishing
 from scaiqueue.api.routes.queues import queues
 from scaiqueue.api.routes.reading import reads
 from scaiqueue.api.routes.redriving import redriving
 from scaiqueue.api.routes.removing import removing
+from scaiqueue.api.routes.routing import routing
 from scaiqueue.api.routes.scopes import scopes
 from scaiqueue.api.routes.settling import settling
 from scaiqueue.api.routes.stats import stats
@@ -25,6 +27,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *reads.endpoints,
     *removing.endpoints,
     *redriving.endpoints,
+    *evaluating.endpoints,
+    *routing.endpoints,
     *keys.endpoints,
     *system.endpoints,
 )
