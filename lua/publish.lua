@@ -102,10 +102,10 @@ if rules and accepted + #rules.copies > 1000 then
 end
 local entry = ""
 if accepted > 0 then
+  local seq = redis.call("HINCRBY", META_KEY, "seq", accepted) - accepted
   if rules then
     rules.spawn()
   end
-  local seq = redis.call("HINCRBY", META_KEY, "seq", accepted) - accepted
   local n
   entry, n = journal("p", redis.call("HINCRBY", LIMITS_KEY, "published", accepted))
   local records, envelopes = {}, {}
