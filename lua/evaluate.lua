@@ -1,19 +1,19 @@
 #!lua flags=no-writes
 --[[
-evaluate: what a scope's routing rules would make of a message. Nothing is written.
+evaluate: what a scope's routing rules would make of messages that come one after the other. Nothing is written.
 
 @keys shard epoch
 @keys scope meta rules body
 @keys queue meta pending scheduled
-@arg trigger word(p,f,d,c,x) published, failed, dead-lettered, completed, expired
-@arg id uuid the message
-@arg envelope bytes? header, newline, body; empty: those of the stored message
-@arg overlay bytes? what rules have changed of it
-@arg rank int(0,5000) tier * 1000 + score
-@arg attempts int(0,65535) how often it has been claimed
-@arg values text(16384)? what rules ask of the body, as with publish
+@arg trigger word(published,failed,dead_lettered,completed,expired) what happens to them in the queue
+@item id uuid the message
+@item envelope bytes? header, newline, body; empty: those of the stored message
+@item overlay bytes? what rules have changed of it
+@item rank int(0,5000) tier * 1000 + score
+@item attempts int(0,65535) how often it has been claimed
+@item values text(16384)? what rules ask of the body, as with publish
 @reply OK matched queue ended rank delay_ms expires overlay steps copies: queue empty where it stays; ended: "archived", the dead letter's reason, or empty; steps: event, queue, detail, rule id; copies: id, queue, ended, steps
-@complexity O(rules)
+@complexity O(items * rules)
 @journal none
 @since 0.2.0
 ]]
@@ -22,29 +22,37 @@ evaluate: what a scope's routing rules would make of a message. Nothing is writt
 -- @include clock
 -- @include queue
 -- @include follow_rules
-local m = {
-  id = A_ID,
-  stored = A_ID,
-  envelope = A_ENVELOPE ~= "" and A_ENVELOPE or nil,
-  rank = tonumber(A_RANK),
-  attempts = tonumber(A_ATTEMPTS),
-  expires = 0,
-  overlay = A_OVERLAY ~= "" and decoded(A_OVERLAY) or nil,
-  values = A_VALUES ~= "" and decoded(A_VALUES) or nil,
-  cause = A_TRIGGER,
-}
-m.hops = m.overlay and tonumber(m.overlay.hops)
-local out = follow_rules(m, A_TRIGGER, queue(QUEUES[1]), {})
-local function ended(o)
-  return o.dead or (o.archived and "archived") or ""
+-- @include object_text
+local TRIGGERS = { published = "p", failed = "f", dead_lettered = "d", completed = "c", expired = "x" }
+
+local function given(at, argument)
+  local value = ARGV[at + argument]
+  return value ~= "" and value or nil
 end
-local copies = {}
-for i, child in ipairs(out.copies) do
-  local to = child.out.to and child.out.to.slug or ""
-  copies[i] = { child.id, to, ended(child.out), child.out.log }
+
+local function ended(out)
+  return out.dead or (out.archived and "archived") or ""
 end
-local overlay = m.overlay and cjson.encode(m.overlay) or ""
-local to = out.to and out.to.slug or ""
-local reply = { "OK", out.matched and 1 or 0, to, ended(out), m.rank, m.delay or 0, m.expires, overlay }
-reply[9], reply[10] = out.log, copies
-return { { "OK", "" }, reply }
+
+local function place(out)
+  return out.to and out.to.slug or ""
+end
+
+local replies = { { "OK", "" } }
+for i, id in ipairs(IDS) do
+  local at = FIRST + (i - 1) * STRIDE
+  local overlay, values = given(at, A_OVERLAY), given(at, A_VALUES)
+  local m = { id = id, stored = id, envelope = given(at, A_ENVELOPE), expires = 0, cause = A_TRIGGER }
+  m.rank, m.attempts = tonumber(ARGV[at + A_RANK]), tonumber(ARGV[at + A_ATTEMPTS])
+  m.overlay, m.values = overlay and decoded(overlay), values and decoded(values)
+  m.hops = m.overlay and tonumber(m.overlay.hops)
+  local out = follow_rules(m, TRIGGERS[A_TRIGGER], queue(QUEUES[1]), {})
+  local copies = {}
+  for k, child in ipairs(out.copies) do
+    copies[k] = { child.id, place(child.out), ended(child.out), child.out.log }
+  end
+  local reply = { "OK", out.matched and 1 or 0, place(out), ended(out), m.rank, m.delay or 0, m.expires }
+  reply[8], reply[9], reply[10] = m.overlay and object_text(m.overlay) or "", out.log, copies
+  replies[i + 1] = reply
+end
+return replies

@@ -1,6 +1,7 @@
 -- Brings what the rules decided into a message's record and into this call's writes.
 -- @include bury
 -- @include follow_rules
+-- @include object_text
 local overlays, copies, copied = {}, {}, {}
 
 local function log_steps(m, out)
@@ -14,7 +15,7 @@ local function obey(c, m, out)
   local record = c.record
   record[R_RANK] = m.rank
   if m.changed then
-    overlays[#overlays + 1], overlays[#overlays + 2] = c.id, cjson.encode(m.overlay)
+    overlays[#overlays + 1], overlays[#overlays + 2] = c.id, object_text(m.overlay)
     record[R_FLAGS] = bit.bor(record[R_FLAGS], F_OVERLAY)
   end
   c.expires = c.expires or record[R_EXPIRES]

@@ -235,16 +235,28 @@ async def decide(
     return parse_reply(await runner.run(*decide_call(scope, items, epoch=epoch, now=now)))
 
 
+class EvaluateItem(NamedTuple):
+    """One item of `evaluate`; "" is an absent value."""
+
+    id: Arg
+    """uuid: the message."""
+    envelope: Arg
+    """bytes: header, newline, body; empty: those of the stored message."""
+    overlay: Arg
+    """bytes: what rules have changed of it."""
+    rank: Arg
+    """int(0, 5000): tier * 1000 + score."""
+    attempts: Arg
+    """int(0, 65535): how often it has been claimed."""
+    values: Arg = ""
+    """text(16384): what rules ask of the body, as with publish."""
+
+
 def evaluate_call(
     scope: ScopeKeys,
     queue: QueueKeys,
     trigger: Arg,
-    id: Arg,
-    envelope: Arg,
-    overlay: Arg,
-    rank: Arg,
-    attempts: Arg,
-    values: Arg,
+    items: Sequence[EvaluateItem],
     *,
     epoch: Arg = "",
     now: Arg = "",
@@ -257,7 +269,7 @@ def evaluate_call(
         scope.key("body"),
         *(queue.key(name) for name in ("meta", "pending", "scheduled")),
     ]
-    return "evaluate", keys, [epoch, now, trigger, id, envelope, overlay, rank, attempts, values]
+    return "evaluate", keys, [epoch, now, trigger, *chain.from_iterable(items)]
 
 
 async def evaluate(
@@ -265,24 +277,13 @@ async def evaluate(
     scope: ScopeKeys,
     queue: QueueKeys,
     trigger: Arg,
-    id: Arg,
-    envelope: Arg,
-    overlay: Arg,
-    rank: Arg,
-    attempts: Arg,
-    values: Arg,
+    items: Sequence[EvaluateItem],
     *,
     epoch: Arg = "",
     now: Arg = "",
 ) -> Reply:
-    """What a scope's routing rules would make of a message. Nothing is written."""
-    return parse_reply(
-        await runner.run(
-            *evaluate_call(
-                scope, queue, trigger, id, envelope, overlay, rank, attempts, values, epoch=epoch, now=now
-            )
-        )
-    )
+    """What a scope's routing rules would make of messages that come one after the other. Nothing is written."""
+    return parse_reply(await runner.run(*evaluate_call(scope, queue, trigger, items, epoch=epoch, now=now)))
 
 
 class ExtendItem(NamedTuple):

@@ -120,9 +120,8 @@ def test_both_choose_the_same_rule(
     raw = json.dumps(body, ensure_ascii=False).encode()
     envelope = json.dumps(header, ensure_ascii=False).encode() + b"\n" + raw
     values = body_values(raw, PATHS) if passed else ""
-    call = binding.evaluate_call(
-        ready.keys, ready.keys.queue("a"), "f", new_id(), envelope, b"", rank, attempts, values or ""
-    )
+    item = binding.EvaluateItem(new_id(), envelope, b"", rank, attempts, values or "")
+    call = binding.evaluate_call(ready.keys, ready.keys.queue("a"), "failed", [item])
     (reply,) = ready.run(call).items
     message = {"queue": "a", "header": header, "body": body, "rank": rank, "attempts": attempts}
     expected = first_match(rules, {**message, "size": len(raw)})

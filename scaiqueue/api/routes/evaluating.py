@@ -17,8 +17,8 @@ from scaiqueue.api.words import Uuid
 from scaiqueue.errors import Code, Detail
 from scaiqueue.queueing.header import read_header
 from scaiqueue.records import join_envelope
-from scaiqueue.routing.program import TRIGGERS
 from scaiqueue.scripts import binding
+from scaiqueue.scripts.binding import EvaluateItem
 
 evaluating = Registry("Routing rules")
 SAMPLE_ID = "01939d2e-6f0c-7d52-b8c6-7a2f6c1f0a11"
@@ -89,9 +89,10 @@ async def evaluate_rules(call: Call) -> Rendered:
     slug, message_id, header, body, overlay, rank, attempts = await _subject(call, asked)
     queue = await call.services.directory.queue(scope, asked.queue or slug)
     call.principal.require_queue(queue.id)
-    arguments = (TRIGGERS[asked.trigger], message_id, join_envelope(header, body), overlay, rank)
     attempts = attempts if asked.attempts is None else asked.attempts
-    reply = await binding.evaluate(call.services.runner, scope.keys, queue.keys, *arguments, attempts, "")
+    item = EvaluateItem(message_id, join_envelope(header, body), overlay, rank, attempts)
+    trigger = asked.trigger.removeprefix("message_")
+    reply = await binding.evaluate(call.services.runner, scope.keys, queue.keys, trigger, [item])
     return call.one(_evaluation(queue.slug, header, reply.items[0]))
 
 
