@@ -57,15 +57,18 @@ for i, slug in ipairs(QUEUES) do
   queues[i], q.refusal = q, may_enter(q, scope_state)
 end
 
--- Most messages have no options and go to a queue without a bound: what others need is defined when one comes.
+-- Most messages have no options and go to a queue without a bound: what others need is defined when one comes,
+-- and for all where rules are.
 local special
 function specialities()
   -- @include special_messages
-  if ruled then
-    -- @include meet_rules
-    meet, routing = meet_rules, { copies = copies, spawn = spawn_copies, write = write_routing }
-  end
-  return { admit = admit, place = place, rules = routing, write = write_specials, score = score }
+  return { admit = admit, place = place, write = write_specials, score = score }
+end
+if ruled then
+  -- @include special_messages
+  -- @include meet_rules
+  meet, routing = meet_rules, { copies = copies, spawn = spawn_copies, write = write_routing }
+  special = { admit = admit, place = place, write = write_specials, rules = routing }
 end
 
 -- Of each accepted item: its place, and the queue that it goes to where it is a special one.

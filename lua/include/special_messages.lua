@@ -3,7 +3,7 @@
 -- @include bury
 -- @include idempotency
 -- @include make_room
-local meet -- the rules, where there are some
+local meet = nil -- the rules, where there are some
 local met = {}
 
 -- The reply of an item that can't be taken, else nil and the queue that it goes to.

@@ -118,8 +118,10 @@ class Reader:
             return ALWAYS
         assert isinstance(field, str)
         before = len(self.wrong)
-        found = self._value(kind, op, value.get("value", True if op == "exists" else None), f"{path}.value")
         self._fits(kind, op, f"{path}.op")
+        if len(self.wrong) > before:
+            return ALWAYS
+        found = self._value(kind, op, value.get("value", True if op == "exists" else None), f"{path}.value")
         return ALWAYS if found is None or len(self.wrong) > before else Test(path, field, op, found)
 
     def _fits(self, kind: Kind, op: str, path: str) -> None:
