@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ScopeEntry:
-    """`body_paths`: what its routing rules ask of bodies; where they are stale the scripts look themselves."""
+    """`body_paths`: what its routing rules ask of bodies; where it is stale the scripts look themselves."""
 
     row: ScopeRow
     body_paths: tuple[str, ...] = ()

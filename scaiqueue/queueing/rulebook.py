@@ -90,8 +90,8 @@ class RuleKeeper:
         if columns["position"] is None:
             columns["position"] = await routing_rules.last_position(self._engine, scope.id) + POSITION_STEP
         row = RuleRow(
-            id=rule_id, tenant_id=scope.tenant_id, scope_id=scope.id, version=1, created_at=now, updated_at=now,
-            **columns,
+            id=rule_id, tenant_id=scope.tenant_id, scope_id=scope.id, version=1, created_at=now,
+            updated_at=now, **columns,
         )  # fmt: skip
         try:
             book = await routing_rules.create(self._engine, row, MAX_RULES)

@@ -21,9 +21,9 @@ def holds(tree: Mapping[str, Any] | None, message: Mapping[str, Any]) -> bool:
     if tree is None:
         return True
     if "all" in tree:
-        return all([holds(part, message) for part in tree["all"]])
+        return all(holds(part, message) for part in tree["all"])
     if "any" in tree:
-        return any([holds(part, message) for part in tree["any"]])
+        return any(holds(part, message) for part in tree["any"])
     if "not" in tree:
         return not holds(tree["not"], message)
     return passes(tree["op"], look_up(tree["field"], message), wanted(tree))

@@ -9,7 +9,7 @@ from alembic import op
 from sqlalchemy.dialects import mysql
 
 revision = "0040"
-down_revision = "0003"
+down_revision = "0030"
 branch_labels = None
 depends_on = None
 
