@@ -5,7 +5,9 @@ local function copy_completed()
   rerouting()
   for i = 1, #ended, 2 do
     local record = read_record(ended[i + 1])
-    routing.follow("c", { id = ended[i], record = record }, queue(record[R_QUEUE]))
+    if record[R_QUEUE] ~= "_dead_letter" then
+      routing.follow("c", { id = ended[i], record = record }, queue(record[R_QUEUE]))
+    end
   end
   return {
     count = #routing.copies,

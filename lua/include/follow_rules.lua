@@ -7,12 +7,16 @@
 -- @include rule_fields
 -- @include rule_breaker
 -- @include rule_actions
+-- The first that matches; none where that would send the message to where it is.
 local function matching_rule(m, trigger, out)
   local program, at = rule_program(trigger), 1
   local rows = program and program.rows
   while program and at ~= 0 do
     if at < 0 then
       local rule = rule_at(program, -at)
+      if target_of(rule) == m.queue then
+        return nil
+      end
       local may, tripped = may_act(rule)
       if may then
         return rule

@@ -11,9 +11,11 @@ local function rerouting()
   return routing
 end
 
--- True where a rule has placed the message, or ended it. `name`, `actor`, `detail`: the event that led to it.
+-- True where a rule has placed the message, or ended it; what is in the dead letter meets none. `name`, `actor`, `detail`: the event that led to it.
 local function rules_move(trigger, c, q, name, actor, detail)
-  return rules_for(trigger) and rerouting().reroute(trigger, c, q, name, actor, detail)
+  return q.slug ~= "_dead_letter"
+    and rules_for(trigger)
+    and rerouting().reroute(trigger, c, q, name, actor, detail)
 end
 
 -- Its time is over: it ends, unless a rule sends it on. Returns the event's name.

@@ -325,3 +325,35 @@ def test_older_rules_change_nothing(bench: Bench) -> None:
     call = binding.instruct_call(bench.keys, 1, "", b"", [])
     assert bench.words(call)[0][0] == "CONFLICT"
     assert where(bench, end(bench, "published")) == ("pending", "b")
+
+
+def test_a_rule_does_nothing_where_its_target_is(bench: Bench) -> None:
+    instruct(
+        bench,
+        rule("published", {**MOVE_B, "transform": {"delay_s": 1}}, TIER, name="vip"),
+        rule("published", {"archive": True}, name="rest", queue="b"),
+    )
+    (id,) = bench.publish("b", header=PREMIUM)
+    assert where(bench, id) == ("pending", "b")
+    assert overlay(bench, id) == {}
+    assert where(bench, end(bench, "published")) == ("scheduled", "b")
+    breaker = bench.client.hgetall(bench.keys.key("breakers"))
+    assert [value.split()[2] for value in breaker.values()] == [b"1"]
+
+
+@pytest.mark.parametrize("trigger", ["failed", "completed"])
+def test_what_is_in_the_dead_letter_meets_no_rule(bench: Bench, trigger: str) -> None:
+    instruct(bench, rule(trigger, COPY_B))
+    (id,) = bench.publish("a", max_retries=0)
+    bench.claim("a", visibility_ms=1)
+    bench.now += 2
+    bench.sweep()
+    assert bench.claim("_dead_letter")[1] == [id]
+    (held,) = bench.held([id])
+    call = (
+        binding.complete_call(bench.keys, [binding.CompleteItem(**held)])
+        if trigger == "completed"
+        else binding.fail_call(bench.keys, [binding.FailItem(**held)])
+    )
+    assert bench.words(call)[0][0] == "OK"
+    assert bench.members("b", "pending") == []
