@@ -11,6 +11,7 @@
 local function matching_rule(m, trigger, out)
   local program, at = rule_program(trigger), 1
   local rows = program and program.rows
+  local asked, found = {}, {}
   while program and at ~= 0 do
     if at < 0 then
       local rule = rule_at(program, -at)
@@ -23,11 +24,13 @@ local function matching_rule(m, trigger, out)
       elseif tripped then
         note_step(out, "breaker_tripped", m.queue, rule)
       end
-      at = program.skip[-at]
-    elseif passes(field_value(m, program.fields[rows[at]]), rows[at + 1], rows[at + 2]) then
-      at = rows[at + 3]
+      at = program.places[-3 * at - 2]
     else
-      at = rows[at + 4]
+      local field = rows[at]
+      if not asked[field] then
+        asked[field], found[field] = true, field_value(m, program.fields[field])
+      end
+      at = rows[at + (passes(found[field], rows[at + 1], rows[at + 2]) and 3 or 4)]
     end
   end
   return nil

@@ -1,6 +1,7 @@
 -- The compiled rules of a trigger, read when they are first asked for; nil where there are none.
 -- `fields`: what is tested; `rows`: flat, five to a test: field, operator, value, where to go on if it holds, and if not
--- (n: the row that begins there; -n: rule n matches; 0: none does); `rules`: JSON of each; `skip`: where to go on after one.
+-- (n: the row that begins there; -n: rule n matches; 0: none does); `rules`: their JSON in a row; `places`: of each rule
+-- where to go on if it may not act, and its JSON's first and last byte.
 -- @include rules_for
 local programs = {}
 
@@ -18,12 +19,12 @@ local function rule_program(trigger)
 end
 
 local function rule_at(program, number)
-  local rule = program.rules[number]
-  if type(rule) == "string" then
-    rule = cjson.decode(rule)
-    program.rules[number] = rule
+  local read, at = program.read or {}, 3 * number
+  if not read[number] then
+    read[number] = cjson.decode(program.rules:sub(program.places[at - 1], program.places[at]))
+    program.read = read
   end
-  return rule
+  return read[number]
 end
 
 -- Hops that a message may make, and matches that a rule may have within its breaker's window.

@@ -83,11 +83,16 @@ class _Rows:
         flat: list[Any] = []
         for field, op, value, yes, no in self._rows:
             flat += (field, op, value, yes(), no())
+        places, end = [], 0
+        actions = [_json(_action(rule)) for rule in self._rules]
+        for number, action in enumerate(actions, 1):
+            places += [self._after(number)(), end + 1, end + len(action)]
+            end += len(action)
         return {
             "fields": [_spec(field) for field in self._fields],
             "rows": flat,
-            "rules": [_json(_action(rule)).decode() for rule in self._rules],
-            "skip": [self._after(number)() for number in range(1, len(self._rules) + 1)],
+            "rules": b"".join(actions).decode(),
+            "places": places,
         }
 
     def _here(self) -> int:
