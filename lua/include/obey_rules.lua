@@ -56,4 +56,7 @@ local function write_routing()
     end
   end
   write_breakers()
+  if bodies_skipped > 0 then
+    redis.call("HINCRBY", SCOPE_ROOT .. ":breakers", "bodies_skipped", bodies_skipped)
+  end
 end

@@ -1,6 +1,7 @@
 -- What rules can ask of a message `m`: its header with the overlay over it, its numbers, and paths into its body.
 -- A part that is null or not of the form expected is absent.
-local MOST_BODY = 65536 -- larger bodies are not decoded here
+local MOST_BODY = 65536 -- larger bodies are not decoded here, but counted
+local bodies_skipped = 0
 
 local function decoded(text)
   local read, value = pcall(cjson.decode, text)
@@ -48,7 +49,11 @@ local function body_value(m, spec)
   end
   if not m.body then
     local start = header_size(m) + 2
-    m.body = #m.envelope - start + 1 <= MOST_BODY and decoded(m.envelope:sub(start)) or {}
+    if #m.envelope - start + 1 <= MOST_BODY then
+      m.body = decoded(m.envelope:sub(start))
+    else
+      m.body, bodies_skipped = {}, bodies_skipped + 1
+    end
   end
   return descend(m.body, spec, 3)
 end

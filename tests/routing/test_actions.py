@@ -357,3 +357,15 @@ def test_what_is_in_the_dead_letter_meets_no_rule(bench: Bench, trigger: str) ->
     )
     assert bench.words(call)[0][0] == "OK"
     assert bench.members("b", "pending") == []
+
+
+@pytest.mark.parametrize(("size", "place"), [(60_000, "b"), (70_000, "a")])
+def test_a_direct_callers_large_body_is_not_looked_into(bench: Bench, size: int, place: str) -> None:
+    instruct(bench, rule("published", MOVE_B, {"field": "body.n", "op": "eq", "value": 1}))
+    body = '{"n":1,"padding":"' + "x" * size + '"}'
+    (id,) = bench.publish("a", body=body)
+    assert where(bench, id) == ("pending", place)
+    skipped = bench.client.hget(bench.keys.key("breakers"), "bodies_skipped")
+    assert skipped == (b"1" if place == "a" else None)
+    (id,) = bench.publish("a", body=body, values='{"n":1}')
+    assert where(bench, id) == ("pending", "b")
