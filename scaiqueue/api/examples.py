@@ -40,6 +40,19 @@ EXAMPLES: dict[str, Any] = {
     "ReleaseBatch": {"items": [{"id": "01939d2e-6f0c-7d52-b8c6-7a2f6c1f0a11", "claim_token": "1.42"}]},
     "ExtendBatch": {"items": [{"id": "01939d2e-6f0c-7d52-b8c6-7a2f6c1f0a11", "claim_token": "1.42"}]},
     "Redrive": {"filter": {"type": "task.run"}, "rate": 100, "dry_run": True},
+    "CreateRule": {
+        "name": "premium-first",
+        "queue": "new-orders",
+        "trigger": "message_published",
+        "when": {"field": "labels.customer_tier", "op": "eq", "value": "premium"},
+        "then": {"route": {"queue": "priority-orders", "mode": "move"}},
+    },
+    "ChangeRule": {"position": 1, "then": {"escalate": {"priority": {"tier": "high", "score": 500}}}},
+    "Evaluate": {
+        "trigger": "message_published",
+        "queue": "new-orders",
+        "message": {"type": "order.created", "labels": {"customer_tier": "premium"}},
+    },
     "CreateKey": {"name": "shop", "permissions": ["scaiqueue:publish"], "scopes": ["orders"]},
     "Rotate": {"overlap_s": 3600},
 }

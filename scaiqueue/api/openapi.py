@@ -29,6 +29,7 @@ _BY_PLACEHOLDER = {
     "scope": Code.SCAIQUEUE_SCOPE_NOT_FOUND,
     "queue": Code.SCAIQUEUE_QUEUE_NOT_FOUND,
     "message": Code.SCAIQUEUE_MESSAGE_NOT_FOUND,
+    "rule": Code.SCAIQUEUE_RULE_NOT_FOUND,
     "job": Code.SCAIQUEUE_JOB_NOT_FOUND,
     "key": Code.SCAIQUEUE_KEY_NOT_FOUND,
     "agent": Code.SCAIQUEUE_AGENT_NOT_FOUND,
