@@ -50,8 +50,8 @@ function follow_rules(m, trigger, q, copies)
     end
     trigger, here = "p", out.to
   until out.to == before or out.dead
-  if out.to and not out.dead then
-    out.to.depth = (out.to.depth or 0) + 1
+  if out.dead or out.archived then
+    count_in(m, nil)
   end
   return out
 end

@@ -14,6 +14,17 @@ local function has_room(q)
   return q.max_depth == 0 or q.depth < q.max_depth
 end
 
+-- A message that this call sends counts towards the depth of the queue where it is now; nil: of none.
+local function count_in(m, q)
+  if m.counted then
+    m.counted.depth = m.counted.depth - 1
+  end
+  if q then
+    q.depth = (q.depth or 0) + 1
+  end
+  m.counted = q
+end
+
 local function send(m, out, slug, rule, detail)
   local hops = (m.hops or 0) + 1
   m.hops, change_overlay(m).hops = hops, hops
@@ -23,6 +34,7 @@ local function send(m, out, slug, rule, detail)
     out.dead = "ROUTE_TARGET"
   else
     out.to = queue(slug)
+    count_in(m, out.to)
     note_step(out, "routed", slug, rule, detail)
     return
   end

@@ -158,6 +158,18 @@ async def test_a_batch_is_cut_where_copies_are_too_many(shop: Shop) -> None:
     assert shown["depth_pending"] == 1000
 
 
+async def test_completions_with_many_copies_are_cut_too(shop: Shop) -> None:
+    await shop.create(trigger="message_completed", then={"route": {"queue": "urgent", "mode": "copy"}})
+    http, path = shop.api.http, f"{shop.path}/queues/orders/messages"
+    await http.post(f"{path}/batch", json={"messages": [{"type": "t"}] * 700})
+    held = (await http.post(f"{path}/claim", json={"batch_size": 700})).json()["data"]
+    items = [{"id": message["id"], "claim_token": message["claim_token"]} for message in held]
+    done = (await http.post(f"{shop.path}/messages/complete", json={"items": items})).json()["data"]
+    assert [item["state"] for item in done] == ["completed"] * 700
+    shown = (await http.get(f"{shop.path}/queues/urgent")).json()["data"]
+    assert shown["depth_pending"] == 700
+
+
 async def test_the_life_of_a_rule(shop: Shop) -> None:
     first, second = await shop.create(name="one"), await shop.create(name="two", enabled=False)
     assert first["position"] < second["position"]

@@ -369,3 +369,22 @@ def test_a_direct_callers_large_body_is_not_looked_into(bench: Bench, size: int,
     assert skipped == (b"1" if place == "a" else None)
     (id,) = bench.publish("a", body=body, values='{"n":1}')
     assert where(bench, id) == ("pending", "b")
+
+
+def test_copies_of_a_batch_fill_a_target_to_its_depth(bench: Bench) -> None:
+    bench.queue("b", max_depth=2)
+    instruct(bench, rule("published", COPY_B, queue="a"))
+    bench.publish("a", 3)
+    assert [len(bench.members(slug, "pending")) for slug in ("a", "b", "_dead_letter")] == [3, 2, 1]
+
+
+def test_what_is_sent_on_takes_no_place_on_its_way(bench: Bench) -> None:
+    bench.queue("b", max_depth=1)
+    instruct(
+        bench,
+        rule("published", MOVE_B, queue="a"),
+        rule("published", {"route": {"queue": "c"}}, TIER, queue="b", name="on"),
+    )
+    bench.publish("a", 2, header=PREMIUM)
+    bench.publish("a", 2)
+    assert [len(bench.members(slug, "pending")) for slug in ("b", "c", "_dead_letter")] == [1, 2, 1]
