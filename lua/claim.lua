@@ -43,6 +43,7 @@ function settling()
   -- @include claim_changes
   changing =
     { changed = changed, settle = settle, expire = expire_head, merge = merge_returned, next_due = next_due }
+  changing.spawn = spawn_for_rules
   changing.gather, changing.removals, changing.additions = gather_changes, write_removals, write_additions
   settling = function()
     return changing

@@ -11,9 +11,10 @@ complete: end claimed messages with success.
 @reply OK state 0 queue
 @reply CLAIM_LOST another claim holds it, or the lease was taken back
 @reply INVALID_STATE state
+@reply SPLIT nothing is done: with the copies that rules make these are more than 1,000; send fewer
 @reply NOT_FOUND not in the index: the rows may know it
 @complexity O(items)
-@journal completed
+@journal completed routed published
 @since 0.1.0
 ]]
 -- @arguments
@@ -24,45 +25,51 @@ complete: end claimed messages with success.
 local stored = redis.call("HMGET", STATE_KEY, unpack(IDS))
 local replies, now_ended, ok = { false }, {}, {}
 
--- Whatever is not a claim under the very token that is given.
-local function refusal_of(stored_record, given_token, caller)
-  -- @include check_holder
-  return check_holder(stored_record and read_record(stored_record), given_token, caller, V_COMPLETE)
-end
-
 local answers
-local function answering()
-  -- @include outcomes
-  answers = { note = note_outcome, write = write_outcomes }
-  return answers
-end
-
-for i, id in ipairs(IDS) do
-  local at, raw = FIRST + (i - 1) * STRIDE, stored[i]
-  if now_ended[id] then
-    raw = string.char(S_COMPLETED, V_COMPLETE) .. raw:sub(3, 20) .. ("\0"):rep(6) .. raw:sub(27)
+for i, message in ipairs(IDS) do
+  local first, packed = FIRST + (i - 1) * STRIDE, stored[i]
+  if now_ended[message] then
+    packed = string.char(S_COMPLETED, V_COMPLETE) .. packed:sub(3, 20) .. ("\0"):rep(6) .. packed:sub(27)
   end
-  local token, holder, response = ARGV[at + A_TOKEN], ARGV[at + A_HOLDER], ARGV[at + A_RESPONSE]
-  local holds = raw and raw:byte(1) == S_CLAIMED and raw:sub(3, 11) == (tokens[token] or token_bytes(token))
-  local refusal, slug = not holds and refusal_of(raw, token, holder), nil
+  local given, asker, answer = ARGV[first + A_TOKEN], ARGV[first + A_HOLDER], ARGV[first + A_RESPONSE]
+  local holds = packed
+    and packed:byte(1) == S_CLAIMED
+    and packed:sub(3, 11) == (tokens[given] or token_bytes(given))
+  local refusal, from
+  if not holds then
+    -- @include check_holder
+    refusal = check_holder(packed and read_record(packed), given, asker, V_COMPLETE)
+  end
   if not refusal then
-    slug = raw:sub(56, 55 + raw:byte(55))
-    ok[slug] = ok[slug] or "OK completed 0 " .. slug
-    now_ended[id] = true
-    if response ~= "" then
-      local flags = raw:byte(35)
+    from = packed:sub(56, 55 + packed:byte(55))
+    ok[from] = ok[from] or "OK completed 0 " .. from
+    now_ended[message] = true
+    if answer ~= "" then
+      local flags = packed:byte(35)
       local rest = flags % (2 * F_OUTCOME) < F_OUTCOME and flags + F_OUTCOME or flags
-      raw = raw:sub(1, 34) .. string.char(rest) .. raw:sub(36)
-      answers = answers or answering()
-      answers.note(id, response, "")
+      packed = packed:sub(1, 34) .. string.char(rest) .. packed:sub(36)
+      if not answers then
+        -- @include outcomes
+        answers = { note = note_outcome, write = write_outcomes }
+      end
+      answers.note(message, answer, "")
     end
-    accept(id, raw, slug, holder)
+    accept(message, packed, from, asker)
   end
-  replies[i + 1] = refusal or ok[slug]
+  replies[i + 1] = refusal or ok[from]
 end
 local entry = ""
 if ended[1] then
-  entry = write_completed()
+  local extra, rules = nil, redis.call("HGET", META_KEY, "rules")
+  if rules and find(rules, " c:", 1, true) then
+    -- @include copy_completed
+    extra = copy_completed()
+    if #IDS + extra.count > 1000 then
+      -- @include split
+      return split()
+    end
+  end
+  entry = write_completed(extra)
   if answers then
     answers.write()
   end

@@ -13,9 +13,10 @@ fail: give up on claimed messages; each is tried again after a backoff, or goes 
 @reply OK state ready_at queue
 @reply CLAIM_LOST another claim holds it, or the lease was taken back
 @reply INVALID_STATE state
+@reply SPLIT nothing is done: with the copies that rules make these are more than 1,000; send fewer
 @reply NOT_FOUND not in the index: the rows may know it
 @complexity O(items * log queue)
-@journal failed dead_lettered expired cancelled
+@journal failed routed transformed escalated archived dead_lettered expired cancelled
 @since 0.1.0
 ]]
 -- @arguments
@@ -44,6 +45,10 @@ for i, id in ipairs(ids) do
     give_back(c, q, "failed", reason, delay, last, holder)
   end
   replies[i] = refusal or { "OK", STATES[record[R_STATE]], record[R_DUE], record[R_QUEUE] }
+end
+if routing and #ids + #routing.copies > 1000 then
+  -- @include split
+  return split()
 end
 local entry = commit()
 write_outcomes()

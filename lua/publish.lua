@@ -23,7 +23,8 @@ publish: store new messages and index them in their queues.
 @option digest text(64) of what the caller sent: the same key with another digest is a conflict
 @option idem_ms int(1,2678400000) how long the idempotency key is remembered; absent: a day
 @option actor text(320) instead of the call's
-@reply OK state; the call's own part of the reply has the time of all, ms, as its third element
+@option values text(16384) what rules ask of the body: a JSON object of path and value; absent: the script reads the body
+@reply OK state, and "routed" where a rule changed something; the call's own part of the reply has the time of all, ms, as its third element
 @reply DUPLICATE id: the same key with the same digest, or an id that exists
 @reply CONFLICT id: the same key with another digest
 @reply FULL the queue's max_depth
@@ -33,9 +34,10 @@ publish: store new messages and index them in their queues.
 @reply DRAINING "queue"
 @reply ARCHIVED "scope" or "queue"
 @reply READONLY "queue"
+@reply SPLIT nothing is done: with the copies that rules make these are more than 1,000; send fewer
 @reply NOT_FOUND "scope" or "queue"
 @complexity O(items * log queue)
-@journal published dead_lettered cancelled
+@journal published dead_lettered cancelled routed transformed escalated archived breaker_tripped
 @since 0.1.0
 ]]
 -- @arguments
@@ -44,7 +46,8 @@ publish: store new messages and index them in their queues.
 -- @include may_enter
 -- @include journal
 -- @include lane
-local scope_state = redis.call("HGET", META_KEY, "state")
+local scope = redis.call("HMGET", META_KEY, "state", "rules")
+local scope_state, ruled = scope[1], scope[2] and find(scope[2], " p:", 1, true)
 local bounds = redis.call("HMGET", LIMITS_KEY, "backlog_limit", "published", "persisted", "max_body")
 local room = tonumber(bounds[1] or 9007199254740991) - (bounds[2] or 0) + (bounds[3] or 0)
 local max_body = tonumber(bounds[4] or 262144)
@@ -54,11 +57,18 @@ for i, slug in ipairs(QUEUES) do
   queues[i], q.refusal = q, may_enter(q, scope_state)
 end
 
--- Most messages have no options and go to a queue without a bound: what others need is defined when one comes.
+-- Most messages have no options and go to a queue without a bound: what others need is defined when one comes,
+-- and for all where rules are.
 local special
 function specialities()
   -- @include special_messages
   return { admit = admit, place = place, write = write_specials, score = score }
+end
+if ruled then
+  -- @include special_messages
+  -- @include meet_rules
+  meet, routing = meet_rules, { copies = copies, spawn = spawn_copies, write = write_routing }
+  special = { admit = admit, place = place, write = write_specials, rules = routing }
 end
 
 -- Of each accepted item: its place, and the queue that it goes to where it is a special one.
@@ -72,9 +82,9 @@ for i, id in ipairs(IDS) do
     reply = { "TOO_LARGE", max_body }
   end
   local duplicate = (known[i] or now_here[id]) and { "DUPLICATE", id }
-  if not reply and (o or q.max_depth > 0) then
+  if not reply and (o or ruled or q.max_depth > 0) then
     special = special or specialities()
-    reply, targets[i] = special.admit(id, o or {}, q, duplicate, accepted >= room)
+    reply, targets[i] = special.admit(id, o or {}, q, duplicate, accepted >= room, envelope)
   else
     reply = reply or duplicate or (accepted >= room and { "BACKLOG" })
   end
@@ -88,9 +98,17 @@ for i, id in ipairs(IDS) do
   replies[i + 1] = reply or "OK pending"
 end
 
+local rules = special and special.rules
+if rules and accepted + #rules.copies > 1000 then
+  -- @include split
+  return split()
+end
 local entry = ""
 if accepted > 0 then
   local seq = redis.call("HINCRBY", META_KEY, "seq", accepted) - accepted
+  if rules then
+    rules.spawn()
+  end
   local n
   entry, n = journal("p", redis.call("HINCRBY", LIMITS_KEY, "published", accepted))
   local records, envelopes = {}, {}

@@ -38,6 +38,7 @@ class Code(Enum):
     SCAIQUEUE_SCHEMA_NOT_FOUND = ErrorSpec(404, False, "No such schema, or no such version, in this scope.")
     SCAIQUEUE_PATTERN_NOT_FOUND = ErrorSpec(404, False, "No such pattern, or no such version, in this scope.")
     SCAIQUEUE_JOB_NOT_FOUND = ErrorSpec(404, False, "No such job in this scope.")
+    SCAIQUEUE_RULE_NOT_FOUND = ErrorSpec(404, False, "No such routing rule in this scope.")
     SCAIQUEUE_KEY_NOT_FOUND = ErrorSpec(404, False, "No such API key in this tenant.")
     SCAIQUEUE_AGENT_NOT_FOUND = ErrorSpec(404, False, "No such system agent: see GET /system-agents.")
     SCAIQUEUE_CLAIM_LOST = ErrorSpec(
@@ -52,6 +53,7 @@ class Code(Enum):
     SCAIQUEUE_HITL_INVALID_DECISION = ErrorSpec(
         422, False, "The decision does not fit the message's `hitl_spec`: `details` names each field."
     )
+    SCAIQUEUE_INVALID_RULE = ErrorSpec(422, False, "Correct the places of the rule that `details` names.")
     SCAIQUEUE_NOT_EMPTY = ErrorSpec(
         409, False, "Live messages remain: drain or purge first, or use `force=true`."
     )

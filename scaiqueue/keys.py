@@ -87,7 +87,7 @@ class ScopeKeys:
         return f"{self.shard.root}:{self.tenant}:{self.scope_id}"
 
     def key(self, name: str) -> str:
-        """`name` is one of meta, state, body, overlay, outcome, rules."""
+        """`name` is one of meta, state, body, overlay, outcome, rules, breakers."""
         return f"{self.root}:{name}"
 
     def queue(self, slug: str) -> QueueKeys:

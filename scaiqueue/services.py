@@ -39,6 +39,7 @@ from scaiqueue.queueing.reading import MessageReader
 from scaiqueue.queueing.redrive import Redriver
 from scaiqueue.queueing.removal import Purger, Removal
 from scaiqueue.queueing.reviews import Reviews
+from scaiqueue.queueing.rulebook import Rulebooks, RuleKeeper
 from scaiqueue.queueing.settle import Settlement
 from scaiqueue.queueing.signals import Signals
 from scaiqueue.queueing.waiting import WaitingRoom
@@ -81,12 +82,13 @@ class Services:
         self.engine = open_engine(settings.database_url, within_s=settings.database_timeout_s)
         self.pipeline = ConnectionPipeline(self.redis, within_s)
         self.runner = ScriptRunner(self.redis, execute=self.pipeline.execute)
+        limits = Limits.of(settings)
         self.recovery = Recovery(
             self.redis,
             self.runner,
             self.engine,
             shards=settings.shards,
-            limits=Limits(settings.backlog_limit, settings.max_body_bytes),
+            limits=limits,
         )
         self.runner.may_reload = self.recovery.may_reload
         self.key_ring = KeyRing(self.engine)
@@ -123,13 +125,16 @@ class Services:
         self.gate = Gate(self.redis, self.belief, self.fallback, self.pipeline.execute)
         self.gate.may_reload = self.recovery.may_reload
         self.configurator = Configurator(self.gate)
+        self.rulebooks = Rulebooks(self.engine, self.gate, limits.max_hops, limits.max_matches)
+        self.rules = RuleKeeper(self.engine, self.rulebooks, lambda scope_id: self.changed("scope", scope_id))
         self.administration = Administration(
             self.engine, settings, self.configurator, lambda scope_id: self.changed("scope", scope_id)
         )
         self.persister = Persister(
             self.redis, self.runner, self.engine, shards=settings.shards, recover=self.recovery.prepare
         )
-        watermarks, repairer = self.persister.watermarks, Repairer(self.engine, self.configurator)
+        watermarks = self.persister.watermarks
+        repairer = Repairer(self.engine, self.configurator, self.rulebooks)
         self.reader = MessageReader(self.redis, self.engine, self.directory, self._rows_lead)
         watermarks.rows_lead = self._rows_lead
         self.publisher = Publisher(self.gate, watermarks, repairer, settings.commit_timeout_s)

@@ -47,6 +47,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     redis_timeout_ms: Annotated[int, Meta(ge=500, le=60_000)] = 2000
     redis_silence_ms: Annotated[int, Meta(ge=0, le=600_000)] = 500
     database_timeout_s: Annotated[int, Meta(ge=11, le=600)] = 15
+    routing_max_hops: Annotated[int, Meta(ge=1, le=20)] = 10
+    routing_max_matches: Annotated[int, Meta(ge=1, le=10**9)] = 100_000
     archive_after_s: Annotated[int, Meta(ge=0)] = 3600
     event_retention_s: Annotated[int, Meta(ge=0)] = 30 * 86400
     worker_metrics_port: Port = 0

@@ -3,6 +3,8 @@
 -- @include score
 -- @include journal
 local changes, changed = {}, {}
+-- What routing rules add to them; nil until one is asked.
+local routing = nil
 
 -- The message is to leave set `from_set` of queue `from` (nil: it is in none).
 local function change(id, record, from, from_set)

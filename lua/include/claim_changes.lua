@@ -29,7 +29,6 @@ end
 -- The message at a place of the window expires. False once that has happened to very many.
 local function expire_head(q, at)
   local c = q.returned and q.returned[at] or change(q.ids[at], read_record(q.raws[at]), q, "pending")
-  finish(c, S_EXPIRED)
-  event(c, "expired", "")
-  return #changes < 1000
+  end_expired(c, q, "", "")
+  return #changes + (routing and #routing.copies or 0) < 1000
 end

@@ -7,7 +7,11 @@ local function commit()
   end
   local entry, n = "", nil
   if #groups > 0 then
-    entry, n = journal()
+    if routing then
+      entry, n = journal(routing.spawn())
+    else
+      entry, n = journal()
+    end
   end
   local records = {}
   gather_changes(records, n)

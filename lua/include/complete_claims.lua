@@ -20,9 +20,14 @@ local function accept(id, raw, slug, holder)
   ended[n + 1], ended[n + 2] = id, raw
 end
 
--- Returns the journal entry.
-local function write_completed()
-  local entry, n = journal()
+-- Returns the journal entry. `copied`: what rules add.
+local function write_completed(copied)
+  local entry, n
+  if copied then
+    entry, n = journal(copied.spawn())
+  else
+    entry, n = journal()
+  end
   local head, numbers = string.char(S_COMPLETED, V_COMPLETE), struct.pack(">I3I6I6I6", epoch, n, 0, now)
   for i = 2, #ended, 2 do
     local raw = ended[i]
@@ -31,6 +36,9 @@ local function write_completed()
   redis.call("HSET", STATE_KEY, unpack(ended))
   for slug, ids in pairs(leaving) do
     redis.call("ZREM", SCOPE_ROOT .. ":q:" .. slug .. ":claimed", unpack(ids))
+  end
+  if copied then
+    copied.write(n)
   end
   return entry
 end

@@ -32,8 +32,7 @@ local function time_out(c, q, how)
     event(c, "escalated", "", "review_timeout")
     return "escalated"
   end
-  finish(c, S_EXPIRED)
-  event(c, "expired", "", "review_timeout")
+  end_expired(c, q, "", "review_timeout")
   return "expired"
 end
 
@@ -42,7 +41,7 @@ local function end_reviews(q, limit, counts)
   local bytes, ended = 0, 0
   for i, id in ipairs(ids) do
     bytes = bytes + records[i][R_SIZE]
-    if i > 1 and bytes > REVIEW_BYTES then
+    if crowded() or (i > 1 and bytes > REVIEW_BYTES) then
       break
     end
     ended = i

@@ -1,9 +1,9 @@
--- Nil where new messages may enter a queue, else the item's refusal. `scope_state`: the scope's.
+-- Nil where new messages may enter a queue, else the item's refusal. `state_of_scope`: the scope's.
 -- Reads no more of the queue's settings than every publish needs.
 -- @include queue
-local function may_enter(q, scope_state)
-  if scope_state ~= "active" then
-    return { scope_state and string.upper(scope_state) or "NOT_FOUND", "scope" }
+local function may_enter(q, state_of_scope)
+  if state_of_scope ~= "active" then
+    return { state_of_scope and string.upper(state_of_scope) or "NOT_FOUND", "scope" }
   end
   local f = redis.call("HMGET", q.root .. ":meta", "state", "access", "max_depth", "ordering")
   q.max_depth, q.ordering = tonumber(f[3] or 0), f[4] or "fifo"

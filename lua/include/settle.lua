@@ -11,9 +11,17 @@ local function overdue(q, set, limit)
   )
 end
 
+-- Copies that rules made have filled the call: the rest is for the next.
+local function crowded()
+  return routing and #changes + #routing.copies >= 1000
+end
+
 local function lose_leases(q, limit, counts)
   local ids, records = overdue(q, "claimed", limit)
   for i, id in ipairs(ids) do
+    if crowded() then
+      return i - 1
+    end
     local record = records[i]
     local c = change(id, record, q, "claimed")
     local name = give_back(c, q, "lease_lost", "lease_lost", 0, exhausted(q, record), "")
@@ -25,10 +33,12 @@ end
 local function expire(q, limit, counts)
   local ids, records = overdue(q, "expiry", limit)
   for i, id in ipairs(ids) do
+    if crowded() then
+      return i - 1
+    end
     if not changed[id] then
       local c = change(id, records[i], q, SETS[records[i][R_STATE]])
-      finish(c, S_EXPIRED)
-      event(c, "expired", "")
+      end_expired(c, q, "", "")
       counts.expired = (counts.expired or 0) + 1
     end
   end

@@ -1,19 +1,24 @@
--- Messages with options, and those of a queue with a bound: who may enter, where they go, and what leaves for them.
+-- Messages with options, those of a queue with a bound, and all where rules are: who may enter, where they go, what leaves.
 -- @include write_changes
 -- @include bury
 -- @include idempotency
 -- @include make_room
+local meet = nil -- the rules, where there are some
+local met = {}
 
 -- The reply of an item that can't be taken, else nil and the queue that it goes to.
-local function admit(id, o, q, duplicate, full)
+local function admit(id, o, q, duplicate, full, envelope)
   local reply = (o.idem and key_owner(o)) or duplicate or (full and { "BACKLOG" })
   if reply then
     return reply
   end
-  local target = q
-  if q.max_depth > 0 then
+  local target, r = q, meet and meet(id, o, q, envelope)
+  if q.max_depth > 0 and not (r and r.leaves) then
     target = make_room(q, not o.review_ms)
     if not target then
+      if r then
+        r.forget()
+      end
       return { "FULL" }
     end
   end
@@ -24,6 +29,10 @@ local function admit(id, o, q, duplicate, full)
   local buried = target ~= q
   local name, detail = buried and "dead_lettered" or "published", buried and "overflow" or ""
   log_event(id, name, target.slug, 0, o.actor or A_ACTOR, detail)
+  if r then
+    met[id] = r
+    r.log()
+  end
   return nil, target
 end
 
@@ -38,16 +47,20 @@ local function place(id, o, q, target, seq, size, n)
   local record = { S_PENDING, V_NONE, 0, 0, epoch, n, 0, now, 0, 0, seq, o.rank or 2500, size,
     o.max_retries or QUEUES_RETRIES, now, q.slug, o.deadline or 0, expiry(o), "", "" }
   local c = { id = id, record = record }
+  local r = met[id]
+  local placed = r and r.obey(c)
   if target ~= q then
     bury(c, "overflow")
-  elseif o.review_ms then
+  elseif o.review_ms and not (placed and r.ended) then
     record[R_STATE], record[R_DUE] = S_REVIEW, now + o.review_ms
-    c.to, c.to_set, c.score = target, "review", now + o.review_ms
-  else
-    enter(c, target, now + (o.delay_ms or 0))
+    c.to, c.to_set, c.score = placed or target, "review", now + o.review_ms
+  elseif not placed then
+    enter(c, target, now + (r and r.delay() or o.delay_ms or 0))
   end
-  arrive(id, record[R_EXPIRES], c.to, c.to_set, c.score)
-  return write_record(record), { "OK", STATES[record[R_STATE]] }
+  if c.to then
+    arrive(id, record[R_EXPIRES], c.to, c.to_set, c.score)
+  end
+  return write_record(record), { "OK", STATES[record[R_STATE]], r and "routed" or nil }
 end
 
 local function write_specials(records, n)

@@ -19,4 +19,7 @@ local function gather_changes(records, n)
       arrive(id, record[R_EXPIRES], c.to, c.to_set, c.score)
     end
   end
+  if routing then
+    routing.write()
+  end
 end

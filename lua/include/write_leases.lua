@@ -33,7 +33,11 @@ local function write_leases(requests, open)
     end
   end
   if #groups > 0 then
-    entry, n = journal()
+    if changing then
+      entry, n = journal(changing.spawn())
+    else
+      entry, n = journal()
+    end
   end
   local records, claimed = {}, {}
   if changing then

@@ -27,6 +27,7 @@ from scaiqueue.queueing.header import (
 )
 from scaiqueue.queueing.publish import Draft
 from scaiqueue.review.spec import Spec
+from scaiqueue.routing.values import body_values
 from scaiqueue.scripts.binding import PublishOptions
 from scaiqueue.settings import Settings
 
@@ -162,6 +163,9 @@ def make_draft(
             draft.key = queue.scope.keys.idempotency(queue.slug, key)
             draft.options.digest = _digest(asked, body)
             draft.options.idem_ms = window * 1000
+    if queue.scope.body_paths:
+        draft.options = draft.options or PublishOptions()
+        draft.options.values = body_values(body, queue.scope.body_paths)
     return draft
 
 

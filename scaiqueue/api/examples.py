@@ -64,6 +64,19 @@ EXAMPLES: dict[str, Any] = {
     },
     "Expand": {"parameters": {"customer": "Ada", "order": {"order_id": "ord_12345"}}},
     "Decide": {"decision": "approve", "fields": {"comment": "as agreed"}, "reviewer": "ada@example.org"},
+    "CreateRule": {
+        "name": "premium-first",
+        "queue": "new-orders",
+        "trigger": "message_published",
+        "when": {"field": "labels.customer_tier", "op": "eq", "value": "premium"},
+        "then": {"route": {"queue": "priority-orders", "mode": "move"}},
+    },
+    "ChangeRule": {"position": 1, "then": {"escalate": {"priority": {"tier": "high", "score": 500}}}},
+    "Evaluate": {
+        "trigger": "message_published",
+        "queue": "new-orders",
+        "message": {"type": "order.created", "labels": {"customer_tier": "premium"}},
+    },
     "CreateKey": {"name": "shop", "permissions": ["scaiqueue:publish"], "scopes": ["orders"]},
     "Rotate": {"overlap_s": 3600},
 }

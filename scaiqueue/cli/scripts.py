@@ -60,7 +60,7 @@ def load() -> None:
         engine = open_engine(settings.database_url, pool_size=1)
         try:
             async with open_redis(settings.redis_url) as redis:
-                limits = Limits(settings.backlog_limit, settings.max_body_bytes)
+                limits = Limits.of(settings)
                 runner = ScriptRunner(redis)
                 await Recovery(redis, runner, engine, shards=settings.shards, limits=limits).prepare()
         finally:

@@ -16,6 +16,7 @@ from scaiqueue.keys import DEAD_LETTER
 from scaiqueue.records import Record, State, split_envelope
 from scaiqueue.rows.bulk import IdempotencyRow
 from scaiqueue.scripts.binding import PublishOptions
+from scaiqueue.scripts.replies import NotReadyError
 
 NORMAL = 2500
 KEY_MS = 86_400_000
@@ -83,6 +84,8 @@ class _Room:
 
 
 async def publish(work: Work, call: Call, max_body: int) -> list[list[Any]]:
+    if await rows.routes_publishing(work.conn, work.scope.scope_id):
+        raise NotReadyError("the scope's routing rules need Redis, which is away")
     scope_state = await rows.scope_state(work.conn, work.scope)
     await work.load_rules(call.queues)
     items = _items(call)

@@ -31,6 +31,7 @@ from scaiqueue.rows.tables import (
     message_archive,
     messages,
     queues,
+    routing_rules,
     scopes,
 )
 
@@ -81,6 +82,16 @@ async def scope_state(conn: AsyncConnection, scope: ScopeKeys) -> str:
     """ "" where there is no such scope."""
     query = select(scopes.c.state).where(scopes.c.id == scope.scope_id, scopes.c.tenant_id == scope.tenant)
     return str((await conn.execute(query)).scalar_one_or_none() or "")
+
+
+async def routes_publishing(conn: AsyncConnection, scope_id: str) -> bool:
+    """Rules are to be asked about what is published in the scope: that only the scripts can."""
+    query = select(routing_rules.c.id).where(
+        routing_rules.c.scope_id == scope_id,
+        routing_rules.c.trigger == "message_published",
+        routing_rules.c.enabled.is_(True),
+    )
+    return (await conn.execute(query.limit(1))).first() is not None
 
 
 async def queue_rows(conn: AsyncConnection, scope_id: str, slugs: Collection[str]) -> list[QueueRow]:

@@ -10,6 +10,7 @@ from scaiqueue.errors import Code, Detail, QueueError
 from scaiqueue.keys import QueueKeys, ScopeKeys, Shard
 from scaiqueue.queueing.configuration import queue_fields, scope_fields
 from scaiqueue.queueing.directory import ScopeEntry
+from scaiqueue.queueing.rulebook import Rulebooks
 from scaiqueue.rows import queues, scopes
 from scaiqueue.rows.queues import QueueRow
 from scaiqueue.rows.scopes import ScopeRow
@@ -72,9 +73,10 @@ class Configurator:
 class Repairer:
     """Puts into the index what the rows know and it doesn't: a change that Redis lost, or never heard of."""
 
-    def __init__(self, engine: AsyncEngine, configurator: Configurator) -> None:
+    def __init__(self, engine: AsyncEngine, configurator: Configurator, rulebooks: Rulebooks) -> None:
         self._engine = engine
         self._configurator = configurator
+        self._rulebooks = rulebooks
 
     async def repair(self, scope: ScopeEntry, slugs: Collection[str]) -> bool:
         """True if the scope exists and was configured, with those of its queues that exist."""
@@ -83,4 +85,5 @@ class Repairer:
             return False
         found = [await queues.find(self._engine, scope.id, slug) for slug in sorted(slugs)]
         await self._configurator.apply(row, [queue for queue in found if queue is not None])
+        await self._rulebooks.repair(scope.keys)
         return True

@@ -20,7 +20,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from scaiqueue.errors import Code, QueueError
 from scaiqueue.keys import QueueKeys, ScopeKeys, Shard
 from scaiqueue.queueing.message import Place
-from scaiqueue.rows import queues, scopes
+from scaiqueue.routing.program import body_paths
+from scaiqueue.routing.stored import compiled
+from scaiqueue.rows import queues, routing_rules, scopes
 from scaiqueue.rows.documents import bound_types
 from scaiqueue.rows.queues import QueueRow, QueueSettings
 from scaiqueue.rows.scopes import ScopeRow
@@ -35,10 +37,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ScopeEntry:
-    """`typed`: ids of the schemas that hold for a message type, by type."""
+    """`typed`: ids of the schemas that hold for a message type, by type. `body_paths`: what its routing rules
+    ask of bodies; where it is stale the scripts look themselves."""
 
     row: ScopeRow
     typed: Mapping[str, str] = field(default_factory=dict)
+    body_paths: tuple[str, ...] = ()
 
     @cached_property
     def keys(self) -> ScopeKeys:
@@ -134,7 +138,8 @@ class Directory:
             return held[1]
         if row is None:
             raise QueueError(Code.SCAIQUEUE_SCOPE_NOT_FOUND)
-        entry = ScopeEntry(row, await bound_types(self._engine, row.id))
+        book = await routing_rules.book(self._engine, row.id)
+        entry = ScopeEntry(row, await bound_types(self._engine, row.id), body_paths(compiled(book)))
         _keep(self._scopes, (tenant, reference), entry)
         return entry
 

@@ -57,11 +57,15 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 MAX_HEADER = 16_384
 
 encode_header = msgspec.json.Encoder().encode
+_KINDS = {field.name: field.type for field in msgspec.structs.fields(Header)}
 _decode = msgspec.json.Decoder(Header).decode
 
 
-def read_header(raw: bytes) -> Header:
-    """What of a stored header is of the form expected; the rest counts as absent."""
+def read_header(raw: bytes, overlay: bytes = b"") -> Header:
+    """What of a stored header is of the form expected; the rest counts as absent. `overlay`: what rules
+    changed of it."""
+    if overlay:
+        return _overlaid(read_header(raw), overlay)
     try:
         return _decode(raw)
     except (ValueError, RecursionError):
@@ -70,6 +74,14 @@ def read_header(raw: bytes) -> Header:
         return _salvage(msgspec.json.decode(raw))
     except (ValueError, RecursionError):
         return Header(type="")
+
+
+def _overlaid(header: Header, overlay: bytes) -> Header:
+    changes: dict[str, Any] = {}
+    for name, value in msgspec.json.decode(overlay, type=dict[str, Any]).items():
+        if name in _KINDS:
+            changes[name] = msgspec.convert(value, _KINDS[name])
+    return msgspec.structs.replace(header, **changes)
 
 
 def _salvage(values: Any) -> Header:

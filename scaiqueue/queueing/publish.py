@@ -38,12 +38,14 @@ class Draft(msgspec.Struct):
 
 
 class Published(msgspec.Struct):
-    """`replay`: the message was there already, from the same idempotency key; then only `id` is known."""
+    """`replay`: the message was there already, from the same idempotency key; then only `id` is known.
+    `routed`: a rule changed what was sent."""
 
     id: str
     state: str = ""
     created_at: int = 0
     replay: bool = False
+    routed: bool = False
 
 
 # What became of a draft: its id, and the script's words.
@@ -82,7 +84,8 @@ class Publisher:
         for message_id, words in sent:
             if words[0] == "OK":
                 fresh += 1
-                results.append(Published(message_id, _states.get(words[1]) or words[1].decode(), at))
+                state = _states.get(words[1]) or words[1].decode()
+                results.append(Published(message_id, state, at, routed=len(words) > 2))
             else:
                 results.append(_refused(words))
         entries = [call.entry]
@@ -111,7 +114,11 @@ class Publisher:
         entries.append(call.entry)
         for place, (message_id, words) in zip(unknown, again, strict=True):
             ok = words[0] == "OK"
-            results[place] = Published(message_id, words[1].decode(), call.at) if ok else _refused(words)
+            results[place] = (
+                Published(message_id, words[1].decode(), call.at, routed=len(words) > 2)
+                if ok
+                else _refused(words)
+            )
         return sum(words[0] == "OK" for _, words in again)
 
     def _submit(
@@ -152,6 +159,11 @@ class Publisher:
                 )
             )
         reply = await binding.publish(self._runner, scope.keys, [*queues.values()], [*keys], actor, 1, items)
+        if reply.items[0][0] == "SPLIT":
+            half = len(drafts) // 2
+            first, sent = await self._call(scope, drafts[:half])
+            second, more = await self._call(scope, drafts[half:])
+            return _Call(second.entry or first.entry, second.at), sent + more
         return _Call(reply.entry, reply.at), list(zip(ids, reply.items, strict=True))
 
     async def _committed(

@@ -54,22 +54,34 @@ class MessageReader:
         if parts is None:
             (message,) = await self.from_rows(scope, [await self.row(scope, message_id)])
             return message
-        packed, envelope, outcome = parts
+        packed, envelope, outcome, overlay = parts
         record, (header, body) = decode_record(packed), split_envelope(envelope)
         queue = await self._queue(scope, record.queue)
         ranks = await self._ranks([(message_id, queue, record)])
-        fields = (record, read_header(header), body, decode_outcome(outcome), ranks.get(message_id))
+        header_read, ended = read_header(header, overlay), decode_outcome(outcome)
+        fields = (record, header_read, body, ended, ranks.get(message_id))
         return Message(**fields_of(_place(scope, queue), message_id, *fields))
 
-    async def _parts(self, scope: ScopeEntry, message_id: str) -> tuple[bytes, bytes, bytes] | None:
+    async def _parts(self, scope: ScopeEntry, message_id: str) -> tuple[bytes, bytes, bytes, bytes] | None:
         if self._rows_lead():
             return None
         pipe = self._redis.pipeline(transaction=False)
-        for name in ("state", "body", "outcome"):
+        for name in ("state", "body", "outcome", "overlay"):
             pipe.hget(scope.keys.key(name), message_id)
         found: list[Any] = await pipe.execute()
-        record, envelope, outcome = found
-        return None if record is None or envelope is None else (record, envelope, outcome or b"")
+        record, envelope, outcome, overlay = found
+        if record is None or envelope is None:
+            return None
+        return record, envelope, outcome or b"", overlay or b""
+
+    async def stored(self, scope: ScopeEntry, message_id: str) -> tuple[Record, bytes, bytes, bytes]:
+        """Record, header, body and overlay."""
+        parts = await self._parts(scope, message_id)
+        if parts is None:
+            row = await self.row(scope, message_id)
+            return row.record, row.header, row.body, row.overlay
+        packed, envelope, _, overlay = parts
+        return decode_record(packed), *split_envelope(envelope), overlay
 
     async def record(self, scope: ScopeEntry, message_id: str) -> Record:
         """State and place alone."""
@@ -110,7 +122,7 @@ class MessageReader:
                     _place(scope, queues[row.record.queue]),
                     row.id,
                     row.record,
-                    read_header(row.header),
+                    read_header(row.header, row.overlay),
                     row.body,
                     Outcome(row.response, row.failure_reason),
                     ranks.get(row.id),

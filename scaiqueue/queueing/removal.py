@@ -110,7 +110,7 @@ class Removal:
         await self._configurator.remove_scope(closed)
         await self._purger.committed(scope.keys, None)
         await self._redis.unlink(
-            *(scope.keys.key(name) for name in ("state", "body", "overlay", "outcome", "rules"))
+            *(scope.keys.key(name) for name in ("state", "body", "overlay", "outcome", "rules", "breakers"))
         )
         await removal.remove_scope_rows(self._engine, scope.id)
         await scopes.remove(self._engine, scope.id)

@@ -74,6 +74,11 @@ class Verb(Generic[Item]):
     async def _call(self, scope: ScopeEntry, items: list[Item]) -> tuple[Version | None, list[list[Any]]]:
         metrics.count_call(self._name, len(items))
         reply = await self._script(self._runner, scope.keys, items)
+        if reply.items[0][0] == "SPLIT":
+            half = len(items) // 2
+            first, answers = await self._call(scope, items[:half])
+            second, more = await self._call(scope, items[half:])
+            return second or first, answers + more
         return reply.entry, reply.items
 
     async def _refused(self, scope: ScopeEntry, item: Item, reply: list[Any]) -> Settled | QueueError:

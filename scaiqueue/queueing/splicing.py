@@ -187,9 +187,14 @@ def _claimed_message(
 ) -> ClaimedMessage:
     header, body = split_envelope(envelope)
     record = decode_record(raw)
-    _overlay, outcome = lease.extras.get(message_id, (b"", b""))
+    overlay, outcome = lease.extras.get(message_id, (b"", b""))
     fields: dict[str, Any] = fields_of(
-        places[record.queue], message_id.decode(), record, read_header(header), body, decode_outcome(outcome)
+        places[record.queue],
+        message_id.decode(),
+        record,
+        read_header(header, overlay),
+        body,
+        decode_outcome(outcome),
     )
     return ClaimedMessage(
         **fields, claim_token=lease.token.decode(), lease_expires_at=moments.text(record.due_at)

@@ -1,4 +1,4 @@
-"""From the rows back into the index: settings, messages, counters and idempotency keys of one shard."""
+"""From the rows back into the index: settings, rules, messages, counters, idempotency keys of one shard."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from scaiqueue.persister.collect import SEQ
 from scaiqueue.persister.pipeline import replies_of
 from scaiqueue.persister.tasks import together
 from scaiqueue.queueing.configure import keys_of, queue_call, scope_call
+from scaiqueue.queueing.rulebook import Rulebooks
 from scaiqueue.records import Version
 from scaiqueue.recovery.progress import Progress
 from scaiqueue.rows import queues, restorable
@@ -41,7 +42,13 @@ class Rebuild:
     """Rebuilds one fenced shard for `epoch`. `keep_lock` is awaited between its bounded steps."""
 
     def __init__(
-        self, runner: ScriptRunner, engine: AsyncEngine, shard: Shard, epoch: int, keep_lock: KeepLock
+        self,
+        runner: ScriptRunner,
+        engine: AsyncEngine,
+        shard: Shard,
+        epoch: int,
+        keep_lock: KeepLock,
+        rulebooks: Rulebooks,
     ) -> None:
         self.runner = runner
         self.engine = engine
@@ -50,6 +57,7 @@ class Rebuild:
         self.keep_lock = keep_lock
         self._progress = Progress(shard.number)
         self._largest_seq: dict[str, int] = {}
+        self.rulebooks = rulebooks
 
     async def run(
         self, journal_end: Version, position: Version, *, lost_all: bool, left: bool = False
@@ -83,6 +91,7 @@ class Rebuild:
         calls: list[Call] = []
         for scope in found:
             calls.append(scope_call(scope))
+            calls.append(await self.rulebooks.stored_call(keys_of(scope)))
             calls += [queue_call(scope, queue) for queue in await queues.all_of(self.engine, scope.id)]
             if len(calls) >= CALLS:
                 await self._call(calls)

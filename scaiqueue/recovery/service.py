@@ -20,6 +20,7 @@ from scaiqueue.moments import now_ms
 from scaiqueue.persister.shard import journal_end
 from scaiqueue.persister.tasks import cancel_all, happens_within
 from scaiqueue.persister.transaction import PositionMoved, Writer
+from scaiqueue.queueing.rulebook import Rulebooks
 from scaiqueue.records import Version
 from scaiqueue.recovery.fence import LOCK_SECONDS, RUN_ID, disagreeing, look, recovery_lock
 from scaiqueue.recovery.progress import finished
@@ -28,6 +29,7 @@ from scaiqueue.recovery.remainder import carry_left, carry_remainder
 from scaiqueue.rows import positions
 from scaiqueue.rows.installation import ensure_shards
 from scaiqueue.scripts.runner import ScriptRunner
+from scaiqueue.settings import Settings
 
 log = structlog.get_logger("scaiqueue.recovery")
 
@@ -44,6 +46,17 @@ class Limits(NamedTuple):
 
     backlog_limit: int
     max_body: int
+    max_hops: int = 10
+    max_matches: int = 100_000
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        return cls(
+            settings.backlog_limit,
+            settings.max_body_bytes,
+            settings.routing_max_hops,
+            settings.routing_max_matches,
+        )
 
 
 class Recovery:
@@ -60,6 +73,7 @@ class Recovery:
         self.engine = engine
         self.shards = range(shards)
         self.limits = limits
+        self._rulebooks = Rulebooks(engine, runner, limits.max_hops, limits.max_matches)
         self._writer = Writer(engine, redis)
         self._one_at_a_time = asyncio.Lock()
         self._asked = asyncio.Event()
@@ -143,7 +157,7 @@ class Recovery:
         mark = uuid4().hex
         counts = ("published", position.published, "persisted", position.published, RECOVERING, mark)
         await upkeep.write(self.redis, "HSET", shard.limits, *counts)
-        rebuild = Rebuild(self.runner, self.engine, shard, epoch, keep_lock)
+        rebuild = Rebuild(self.runner, self.engine, shard, epoch, keep_lock, self._rulebooks)
         until = position.version if left is None else left.version
         restored = await rebuild.run(end, until, lost_all=lost_all, left=left is not None)
         async with self.engine.begin() as conn:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Table, case, func, literal, select
+from sqlalchemy import ColumnElement, Table, case, false, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from scaiqueue.keys import DEAD_LETTER
@@ -38,6 +38,7 @@ class MessageRow(msgspec.Struct, frozen=True):
     failure_reason: str
     history: str
     history_skipped: int
+    overlay: bytes = b""
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +88,7 @@ def _row(found: Any) -> MessageRow:
         found.failure_reason,
         found.history,
         found.history_skipped,
+        found.overlay.encode(),
     )
 
 
@@ -106,7 +108,6 @@ def _conditions(table: Table, scope_id: str, by: Filter, sqlite: bool) -> list[C
         "correlation_id": by.correlation_id,
         "state": by.state,
         "queue": by.queue,
-        "message_type": by.type,
         "source_id": by.source_id,
     }
     chosen += [table.c[name] == value for name, value in equal.items() if value is not None]
@@ -117,9 +118,21 @@ def _conditions(table: Table, scope_id: str, by: Filter, sqlite: bool) -> list[C
     if by.created_before is not None:
         chosen.append(table.c.created_at < by.created_before)
     extract = func.json_extract if sqlite else func.json_value
+    # What rules changed of a header goes before it.
+    if by.type is not None:
+        retyped = case((table.c.overlay != "", extract(table.c.overlay, "$.type")))
+        chosen.append(func.coalesce(retyped, table.c.message_type) == by.type)
     for name, value in by.labels.items():
-        found = extract(table.c.header, f'$.labels."{name}"')
-        chosen.append(case((func.json_valid(table.c.header) == 1, found)) == value)
+        place = f'$.labels."{name}"'
+        found = case((func.json_valid(table.c.header) == 1, extract(table.c.header, place)))
+        changed = extract(table.c.overlay, place)
+        has: ColumnElement[bool] = (
+            func.json_type(table.c.overlay, "$.labels").is_not(None)
+            if sqlite
+            else func.json_exists(table.c.overlay, "$.labels") == 1
+        )
+        relabelled = case((table.c.overlay != "", has), else_=false())
+        chosen.append(case((relabelled, changed), else_=found) == value)
     return chosen
 
 

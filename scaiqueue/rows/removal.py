@@ -13,6 +13,7 @@ from scaiqueue.rows.tables import (
     message_archive,
     messages,
     rates,
+    routing_rules,
     schemas,
 )
 
@@ -52,7 +53,7 @@ async def remove_queue_rows(engine: AsyncEngine, scope_id: str, queue: str) -> N
 
 async def remove_scope_rows(engine: AsyncEngine, scope_id: str) -> None:
     """All but the rows of the scope and of its queues."""
-    for table in (messages, message_archive, jobs, schemas, hitl_patterns):
+    for table in (messages, message_archive, jobs, schemas, hitl_patterns, routing_rules):
         await _delete_by_id(engine, table, table.c.scope_id == scope_id)
     async with engine.begin() as connection:
         for table in (idempotency, rates):

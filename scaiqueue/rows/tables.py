@@ -249,6 +249,24 @@ api_keys = _table(
     Index("ix_api_keys_tenant", "tenant_id", "id"),
 )
 
+# `definition` is JSON of `when` and `then`, the queues in it by their slugs; `queue` "" is any.
+routing_rules = _table(
+    "routing_rules",
+    Column("id", Uuid, primary_key=True),
+    Column("tenant_id", Slug, nullable=False),
+    Column("scope_id", Uuid, nullable=False),
+    Column("name", Slug, nullable=False),
+    Column("queue", Slug, nullable=False),
+    Column("trigger", String(32), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("definition", Json, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("version", BigInteger, nullable=False, default=1),
+    Column("created_at", Ms, nullable=False),
+    Column("updated_at", Ms, nullable=False),
+    UniqueConstraint("scope_id", "name", name="uq_scaiqueue_rule_name"),
+)
+
 system_agents = _table(
     "system_agents",
     Column("name", String(64), primary_key=True),

@@ -235,6 +235,57 @@ async def decide(
     return parse_reply(await runner.run(*decide_call(scope, items, epoch=epoch, now=now)))
 
 
+class EvaluateItem(NamedTuple):
+    """One item of `evaluate`; "" is an absent value."""
+
+    id: Arg
+    """uuid: the message."""
+    envelope: Arg
+    """bytes: header, newline, body; empty: those of the stored message."""
+    overlay: Arg
+    """bytes: what rules have changed of it."""
+    rank: Arg
+    """int(0, 5000): tier * 1000 + score."""
+    attempts: Arg
+    """int(0, 65535): how often it has been claimed."""
+    values: Arg = ""
+    """text(16384): what rules ask of the body, as with publish."""
+
+
+def evaluate_call(
+    scope: ScopeKeys,
+    queue: QueueKeys,
+    trigger: Arg,
+    items: Sequence[EvaluateItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Call:
+    """The call of `evaluate` for a pipeline."""
+    keys = [
+        scope.shard.epoch,
+        scope.key("meta"),
+        scope.key("rules"),
+        scope.key("body"),
+        *(queue.key(name) for name in ("meta", "pending", "scheduled")),
+    ]
+    return "evaluate", keys, [epoch, now, trigger, *chain.from_iterable(items)]
+
+
+async def evaluate(
+    runner: ScriptRunner,
+    scope: ScopeKeys,
+    queue: QueueKeys,
+    trigger: Arg,
+    items: Sequence[EvaluateItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Reply:
+    """What a scope's routing rules would make of messages that come one after the other. Nothing is written."""
+    return parse_reply(await runner.run(*evaluate_call(scope, queue, trigger, items, epoch=epoch, now=now)))
+
+
 class ExtendItem(NamedTuple):
     """One item of `extend`; "" is an absent value."""
 
@@ -336,6 +387,45 @@ async def forget(
     return parse_reply(await runner.run(*forget_call(scope, persisted, items, epoch=epoch, now=now)))
 
 
+class InstructItem(NamedTuple):
+    """One item of `instruct`; "" is an absent value."""
+
+    rule: Arg
+    """uuid: a rule whose breaker closes."""
+
+
+def instruct_call(
+    scope: ScopeKeys,
+    version: Arg,
+    index: Arg,
+    program: Arg,
+    items: Sequence[InstructItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Call:
+    """The call of `instruct` for a pipeline."""
+    keys = [scope.shard.epoch, scope.key("meta"), scope.key("rules")]
+    return "instruct", keys, [epoch, now, version, index, program, *chain.from_iterable(items)]
+
+
+async def instruct(
+    runner: ScriptRunner,
+    scope: ScopeKeys,
+    version: Arg,
+    index: Arg,
+    program: Arg,
+    items: Sequence[InstructItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Reply:
+    """The routing rules of a scope, compiled, for the scripts to obey. The rows hold them first."""
+    return parse_reply(
+        await runner.run(*instruct_call(scope, version, index, program, items, epoch=epoch, now=now))
+    )
+
+
 class PublishItem(NamedTuple):
     """One item of `publish`; "" is an absent value."""
 
@@ -372,6 +462,8 @@ class PublishOptions(Struct, omit_defaults=True):
     """int(1, 2678400000): how long the idempotency key is remembered; absent: a day."""
     actor: str | None = None
     """text(320): instead of the call's."""
+    values: str | None = None
+    """text(16384): what rules ask of the body: a JSON object of path and value; absent: the script reads the body."""
 
 
 def publish_call(

@@ -12,7 +12,7 @@ from scaiqueue.scripts.checks import argument_checks, needed_includes
 from scaiqueue.scripts.contract import Contract, ContractError, parse_contract
 from scaiqueue.scripts.slim import slim
 
-_include = re.compile(r"^ *-- @include (\w+)\n", re.MULTILINE)
+_include = re.compile(r" *-- @include (\w+)\n")
 
 
 class Script(NamedTuple):
@@ -49,11 +49,20 @@ def compile_script(source: str) -> Script:
 
 
 def _expand(source: str, included: set[str]) -> str:
-    def replace(found: re.Match[str]) -> str:
-        name = found[1]
-        if name in included:
-            return ""
-        included.add(name)
-        return _expand((files("scaiqueue_lua") / "include" / f"{name}.lua").read_text(), included)
-
-    return _include.sub(replace, source)
+    """An include inside of a function counts there alone: others of the file may need it too."""
+    lines: list[str] = []
+    inner: set[str] | None = None
+    for line in source.splitlines(keepends=True):
+        found = _include.match(line)
+        if found is None:
+            lines.append(line)
+            if line == "end\n":
+                inner = None
+            continue
+        if line[0] != "-" and inner is None:
+            inner = set(included)
+        known = included if line[0] == "-" or inner is None else inner
+        if found[1] not in known:
+            known.add(found[1])
+            lines.append(_expand((files("scaiqueue_lua") / "include" / f"{found[1]}.lua").read_text(), known))
+    return "".join(lines)

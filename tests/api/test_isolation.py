@@ -56,6 +56,8 @@ async def _things(api: Api) -> dict[str, str]:
     path = f"/scopes/{scope['id']}/queues/{queue['id']}/messages"
     message = created(await api.http.post(path, json={"type": "secret", "body": 1, "correlation_id": "c"}))
     job = (await api.http.post(f"/scopes/{scope['id']}/dead-letter/redrive")).json()["data"]
+    rule = {"name": "r", "trigger": "message_expired", "then": {"archive": True}}
+    rule = created(await api.http.post(f"/scopes/{scope['id']}/routing-rules", json=rule))
     key = created(await api.http.post("/api-keys", json={"name": "k", "permissions": ["scaiqueue:view"]}))
     schema = created(await api.http.post(f"/scopes/{scope['id']}/schemas", json=EXAMPLES["CreateSchema"]))
     pattern = EXAMPLES["CreatePattern"]
@@ -66,6 +68,7 @@ async def _things(api: Api) -> dict[str, str]:
         "message": message["id"],
         "correlation_id": "c",
         "job": job["id"],
+        "rule": rule["id"],
         "key": key["id"],
         "schema": schema["id"],
         "pattern": pattern["id"],
@@ -94,7 +97,7 @@ async def test_another_tenants_things_are_not_found(api: Api) -> None:
         own = created(await stranger.post("/scopes", json={"slug": "own", "display_name": "x"}))
         crossed = {**things, "scope": own["id"]}
         for endpoint in _identified:
-            if {"{queue}", "{message}", "{job}", "{schema}", "{pattern}"} & set(
+            if {"{queue}", "{message}", "{job}", "{rule}", "{schema}", "{pattern}"} & set(
                 re.findall(r"\{\w+\}", endpoint.path)
             ):
                 answer = await _call(stranger, endpoint, crossed)

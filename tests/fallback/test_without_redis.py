@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.api.conftest import Api, failed
+from tests.api.conftest import Api, created, failed
 from tests.eventually import eventually
 from tests.fallback.conftest import bodies, ground, mode, open_api, reaches
 from tests.servers import MariaDbServer, RedisServer
@@ -202,3 +202,22 @@ async def test_both_servers_away(
 
         await eventually(claimed)
         assert await mode(api) in ("redis", "leaving")
+
+
+async def test_what_is_published_to_meet_rules_waits_for_redis(api: Api) -> None:
+    here = await ground(api, backoff=NO_WAIT)
+    rule = {"name": "big", "trigger": "message_published", "then": {"transform": {"type": "big"}}}
+    rule["when"] = {"field": "body.n", "op": "gt", "value": 5}
+    created(await api.http.post(f"{here.scope}/routing-rules", json=rule))
+    await here.publish({"n": 6})
+    api.redis.kill()
+    await reaches(api, "fallback")
+    failed(await api.http.post(here.path, json={"type": "t"}), 503, "SCAIQUEUE_UNAVAILABLE")
+    (message,) = await here.claim()
+    assert message["message_type"] == "big"
+    await here.done("complete", message)
+    api.redis.start()
+    await reaches(api, "redis")
+    await here.publish({"n": 7})
+    (message,) = await here.claim()
+    assert message["message_type"] == "big"

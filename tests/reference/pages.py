@@ -44,6 +44,8 @@ PURPOSES = {
     "redis_timeout_ms": "longest wait for a connection of Redis, and for an answer; a call that takes longer has failed",
     "database_timeout_s": "longest wait for an answer of the row store; more than its lock wait of 10 s",
     "redis_silence_ms": "how long Redis may say nothing before it is doubted; 2 s later the rows take over; 0: never",
+    "routing_max_hops": "how often rules may send one message on; then the dead letter, `ROUTING_LOOP`",
+    "routing_max_matches": "how often one rule may act in 10 s before its breaker opens",
     "archive_after_s": "age at which terminal rows move to the archive",
     "event_retention_s": "how long events are kept; 0: for ever",
     "worker_metrics_port": "port of the worker's metrics; 0: none",

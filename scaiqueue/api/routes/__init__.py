@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scaiqueue.api.endpoint import Endpoint
 from scaiqueue.api.routes.claiming import claiming
+from scaiqueue.api.routes.evaluating import evaluating
 from scaiqueue.api.routes.keys import keys
 from scaiqueue.api.routes.patterns import patterns
 from scaiqueue.api.routes.publishing import publishing
@@ -12,6 +13,7 @@ from scaiqueue.api.routes.reading import reads
 from scaiqueue.api.routes.redriving import redriving
 from scaiqueue.api.routes.removing import removing
 from scaiqueue.api.routes.reviews import reviews
+from scaiqueue.api.routes.routing import routing
 from scaiqueue.api.routes.schemas import schemas
 from scaiqueue.api.routes.scopes import scopes
 from scaiqueue.api.routes.settling import settling
@@ -31,6 +33,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *schemas.endpoints,
     *patterns.endpoints,
     *reviews.endpoints,
+    *evaluating.endpoints,
+    *routing.endpoints,
     *keys.endpoints,
     *system.endpoints,
 )

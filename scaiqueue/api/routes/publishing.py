@@ -94,7 +94,7 @@ async def publish(call: Call) -> Rendered:
     if result.replay:
         message = await call.services.reader.get(queue.scope, result.id)
         return call.one(message, 200, **{"Idempotent-Replay": "true"})
-    if queue.settings.overflow_policy == "dead_letter":
+    if result.routed or queue.settings.overflow_policy == "dead_letter":
         return call.one(await call.services.reader.get(queue.scope, result.id), 201)
     by_rank = queue.settings.ordering == "priority"
     return call.one(published_json(queue.place, draft, result, by_rank=by_rank), 201)

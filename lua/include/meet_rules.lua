@@ -1,0 +1,32 @@
+-- Asks the rules about a message that is being published; nil where they say nothing.
+-- @include obey_rules
+local function meet_rules(id, o, q, envelope)
+  -- stylua: ignore
+  local m = { id = id, envelope = envelope, rank = o.rank or 2500, attempts = 0, expires = expiry(o), hops = 0,
+    deadline = o.deadline or 0, retries = o.max_retries or QUEUES_RETRIES, delay = o.delay_ms, cause = "p",
+    values = o.values and decoded(o.values) }
+  local before = #copies
+  local out = follow_rules(m, "p", q, copies)
+  if not out.matched and #out.log == 0 then
+    return nil
+  end
+  return {
+    leaves = out.dead or out.archived or out.to,
+    ended = out.dead or out.archived,
+    log = function()
+      log_steps(m, out)
+    end,
+    obey = function(c)
+      return obey(c, m, out)
+    end,
+    delay = function()
+      return m.delay
+    end,
+    -- It is refused: neither are its copies made.
+    forget = function()
+      for k = #copies, before + 1, -1 do
+        copies[k] = nil
+      end
+    end,
+  }
+end

@@ -1,0 +1,76 @@
+-- Sends a message `m` to another queue, or a copy of it.
+-- @include may_enter
+-- @include derived_id
+-- @include rule_changes
+local follow_rules
+
+-- True where a rule may send one more message into the queue.
+local function has_room(q)
+  if may_enter(q, "active") then
+    return false
+  elseif q.max_depth > 0 and not q.depth then
+    q.depth = redis.call("ZCARD", q.root .. ":pending") + redis.call("ZCARD", q.root .. ":scheduled")
+  end
+  return q.max_depth == 0 or q.depth < q.max_depth
+end
+
+-- A message that this call sends counts towards the depth of the queue where it is now; nil: of none.
+local function count_in(m, q)
+  if m.counted then
+    m.counted.depth = m.counted.depth - 1
+  end
+  if q then
+    q.depth = (q.depth or 0) + 1
+  end
+  m.counted = q
+end
+
+local function send(m, out, slug, rule, detail)
+  local hops = (m.hops or 0) + 1
+  m.hops, change_overlay(m).hops = hops, hops
+  if hops > rule_limits() then
+    out.dead = "ROUTING_LOOP"
+  elseif not has_room(queue(slug)) then
+    out.dead = "ROUTE_TARGET"
+  else
+    out.to = queue(slug)
+    count_in(m, out.to)
+    note_step(out, "routed", slug, rule, detail)
+    return
+  end
+  note_step(out, "dead_lettered", "_dead_letter", rule, out.dead)
+end
+
+local function copy(rule, m, out, slug)
+  local child = {
+    id = derived_id(m.id, slug, m.cause),
+    stored = m.stored,
+    envelope = m.envelope,
+    rank = m.rank,
+    attempts = 0,
+    expires = m.expires and m.expires > now and m.expires or 0,
+    deadline = m.deadline,
+    retries = m.retries,
+    overlay = m.overlay,
+    values = m.values,
+    hops = m.hops,
+    cause = m.cause,
+    born = slug,
+    parent = m.id,
+  }
+  local overlay = change_overlay(child)
+  overlay.parent_id, overlay.causation_id, overlay.idempotency_key = m.id, m.id, cjson.null
+  if rule.transform then
+    transform(child, rule.transform)
+  end
+  note_step(out, "routed", slug, rule, rule.name .. ": copy " .. child.id)
+  local first = { log = {} }
+  send(child, first, slug, rule)
+  out.copies[#out.copies + 1] = child
+  if first.dead then
+    child.out = first
+  else
+    child.out = follow_rules(child, "p", first.to, out.copies)
+    child.out.to = child.out.to or first.to
+  end
+end

@@ -1,0 +1,172 @@
+"""Routing rules: rows first, then, with the scope's version, what the scripts obey."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, cast
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncEngine
+from uuid_utils import uuid7
+
+from scaiqueue.errors import Code, Detail, QueueError
+from scaiqueue.keys import ScopeKeys
+from scaiqueue.moments import now_ms
+from scaiqueue.routing.actions import Then
+from scaiqueue.routing.checks import checked, invalid_rule
+from scaiqueue.routing.program import compile_rules
+from scaiqueue.routing.stored import compiled, encode_definition
+from scaiqueue.rows import queues, routing_rules
+from scaiqueue.rows.routing_rules import Rulebook, RuleNameTaken, RuleRow
+from scaiqueue.rows.scopes import ScopeRow
+from scaiqueue.scripts import binding
+from scaiqueue.scripts.binding import InstructItem
+from scaiqueue.scripts.replies import parse_reply
+from scaiqueue.scripts.runner import Call, ScriptRunner
+
+MAX_RULES = 200
+POSITION_STEP = 10
+
+
+class Asked(msgspec.Struct, kw_only=True):
+    """A rule as a caller wants it; `queue` "" is any, `position` None the last."""
+
+    name: str
+    queue: str
+    trigger: str
+    position: int | None
+    when: Any
+    then: Then
+    enabled: bool
+
+
+class Breaker(msgspec.Struct):
+    """`state` is closed, open or half-open, since a moment, with so many matches since then."""
+
+    state: str = "closed"
+    since: int = 0
+    matches: int = 0
+
+
+class Rulebooks:
+    """Brings the rules of scopes into force."""
+
+    def __init__(self, engine: AsyncEngine, runner: ScriptRunner, max_hops: int, max_matches: int) -> None:
+        self._engine = engine
+        self._runner = runner
+        self._limits = max_hops, max_matches
+
+    def call(self, keys: ScopeKeys, book: Rulebook, closing: Sequence[str] = ()) -> Call:
+        """The call that makes the index obey the rules; the breakers of rules `closing` are closed."""
+        program = compile_rules(compiled(book), *self._limits)
+        items = [InstructItem(rule) for rule in closing]
+        return binding.instruct_call(keys, book.version, program.contents, program.content, items)
+
+    async def stored_call(self, keys: ScopeKeys) -> Call:
+        """The same, of the rules as the rows hold them now."""
+        return self.call(keys, await routing_rules.book(self._engine, keys.scope_id))
+
+    async def apply(self, keys: ScopeKeys, book: Rulebook, closing: Sequence[str] = ()) -> None:
+        parse_reply(await self._runner.run(*self.call(keys, book, closing)))
+
+    async def repair(self, keys: ScopeKeys) -> None:
+        parse_reply(await self._runner.run(*await self.stored_call(keys)))
+
+
+class RuleKeeper:
+    """Creates, changes and removes rules. Each change is in the rows and in force when it returns."""
+
+    def __init__(
+        self, engine: AsyncEngine, books: Rulebooks, announce: Callable[[str], Awaitable[None]]
+    ) -> None:
+        self._engine = engine
+        self._books = books
+        self._announce = announce
+
+    async def create(self, scope: ScopeRow, keys: ScopeKeys, asked: Asked) -> RuleRow:
+        """Raises SCAIQUEUE_INVALID_RULE and SLUG_CONFLICT."""
+        columns = await self._columns(scope, asked)
+        now, rule_id = now_ms(), str(uuid7())
+        if columns["position"] is None:
+            columns["position"] = await routing_rules.last_position(self._engine, scope.id) + POSITION_STEP
+        row = RuleRow(
+            id=rule_id, tenant_id=scope.tenant_id, scope_id=scope.id, version=1, created_at=now,
+            updated_at=now, **columns,
+        )  # fmt: skip
+        try:
+            book = await routing_rules.create(self._engine, row, MAX_RULES)
+        except RuleNameTaken:
+            raise _taken(asked.name) from None
+        if book is None:
+            raise invalid_rule(Detail("rules", f"A scope has at most {MAX_RULES} rules"))
+        await self._in_force(keys, book)
+        return row
+
+    async def change(self, scope: ScopeRow, keys: ScopeKeys, rule: RuleRow, asked: Asked) -> RuleRow:
+        """Raises as `create`."""
+        columns = await self._columns(scope, asked)
+        if columns["position"] is None:
+            del columns["position"]
+        try:
+            book = await routing_rules.change(self._engine, rule, **columns)
+        except RuleNameTaken:
+            raise _taken(asked.name) from None
+        await self._in_force(keys, book)
+        found = next((row for row in book.rules if row.id == rule.id), None)
+        if found is None:
+            raise QueueError(Code.SCAIQUEUE_RULE_NOT_FOUND)
+        return found
+
+    async def turn(self, keys: ScopeKeys, rule: RuleRow, enabled: bool) -> RuleRow:
+        book = await routing_rules.change(self._engine, rule, enabled=enabled)
+        await self._in_force(keys, book)
+        return next((row for row in book.rules if row.id == rule.id), rule)
+
+    async def remove(self, keys: ScopeKeys, rule: RuleRow) -> None:
+        book = await routing_rules.remove(self._engine, rule)
+        await self._in_force(keys, book, [rule.id])
+
+    async def close_breaker(self, keys: ScopeKeys, rule: RuleRow) -> None:
+        book = await routing_rules.book(self._engine, keys.scope_id)
+        await self._books.apply(keys, book, [rule.id])
+
+    async def breakers(self, redis: Any, keys: ScopeKeys, rules: Sequence[RuleRow]) -> list[Breaker]:
+        """Of each rule, in order."""
+        if not rules:
+            return []
+        found = await redis.hmget(keys.key("breakers"), [rule.id for rule in rules])
+        return [_breaker(text) for text in cast(list[bytes | None], found)]
+
+    async def _in_force(self, keys: ScopeKeys, book: Rulebook, closing: Sequence[str] = ()) -> None:
+        await self._books.apply(keys, book, closing)
+        await self._announce(keys.scope_id)
+
+    async def _columns(self, scope: ScopeRow, asked: Asked) -> dict[str, Any]:
+        async def find_queue(reference: str) -> str | None:
+            row = await queues.find(self._engine, scope.id, reference)
+            return None if row is None else row.slug
+
+        queue, definition = await checked(asked.trigger, asked.queue, asked.when, asked.then, find_queue)
+        return {
+            "name": asked.name,
+            "queue": queue,
+            "trigger": asked.trigger,
+            "position": asked.position,
+            "definition": encode_definition(definition).decode(),
+            "enabled": asked.enabled,
+        }
+
+
+def _taken(name: str) -> QueueError:
+    return QueueError(
+        Code.SLUG_CONFLICT,
+        f"The name {name} is taken.",
+        details=(Detail("name", "Taken by another rule of the scope"),),
+    )
+
+
+def _breaker(text: bytes | None) -> Breaker:
+    if text is None:
+        return Breaker()
+    state, since, matches = text.decode().split(" ")
+    return Breaker(state, int(since), int(matches))

@@ -1,0 +1,162 @@
+"""Compiles a scope's rules: of each trigger rows of tests with jumps, which the scripts follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from operator import neg
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from scaiqueue.routing.actions import Then
+from scaiqueue.routing.conditions import OPERATORS, Group, Node, Not, Test, tests_of
+
+TRIGGERS = {
+    "message_published": "p",
+    "message_failed": "f",
+    "message_dead_lettered": "d",
+    "message_completed": "c",
+    "message_expired": "x",
+}
+_ROW = 5
+_pack = msgspec.msgpack.Encoder().encode
+_json = msgspec.json.Encoder().encode
+
+
+class CompiledRule(Struct, frozen=True):
+    """A rule that is in force; `queue` "" is any."""
+
+    id: str
+    name: str
+    trigger: str
+    queue: str
+    when: Node
+    then: Then
+
+
+class Program(NamedTuple):
+    """What the `instruct` script takes; an empty contents means that there are no rules."""
+
+    contents: str
+    content: bytes
+
+
+def compile_rules(rules: Sequence[CompiledRule], max_hops: int, max_matches: int) -> Program:
+    """`rules` in their order."""
+    parts, index, start = [], [f"{max_hops} {max_matches}"], 0
+    for trigger, letter in TRIGGERS.items():
+        chosen = [rule for rule in rules if rule.trigger == trigger]
+        if chosen:
+            part = _pack(_Rows(chosen).program())
+            index.append(f"{letter}:{start}:{start + len(part) - 1}")
+            parts.append(part)
+            start += len(part)
+    return Program(" ".join(index), b"".join(parts)) if parts else Program("", b"")
+
+
+def body_paths(rules: Sequence[CompiledRule]) -> tuple[str, ...]:
+    """Paths into bodies that the rules for published messages ask for."""
+    fields = {
+        test.field for rule in rules if rule.trigger == "message_published" for test in tests_of(rule.when)
+    }
+    return tuple(sorted(field.removeprefix("body.") for field in fields if field.startswith("body.")))
+
+
+class _Rows:
+    """Rows under construction. A jump is a function until all places are known."""
+
+    def __init__(self, rules: Sequence[CompiledRule]) -> None:
+        self._rules = rules
+        self._fields: dict[str, int] = {}
+        self._rows: list[tuple[int, int, Any, Callable[[], int], Callable[[], int]]] = []
+        self._starts: list[int] = []
+
+    def program(self) -> dict[str, Any]:
+        for number, rule in enumerate(self._rules, 1):
+            self._starts.append(self._here())
+            parts: tuple[Node, ...] = (rule.when,)
+            if rule.queue:
+                parts = (Test("queue", "queue", "eq", rule.queue), rule.when)
+            self._emit(Group("", "all", parts), partial(neg, number), self._after(number))
+        flat: list[Any] = []
+        for field, op, value, yes, no in self._rows:
+            flat += (field, op, value, yes(), no())
+        places, end = [], 0
+        actions = [_json(_action(rule)) for rule in self._rules]
+        for number, action in enumerate(actions, 1):
+            places += [self._after(number)(), end + 1, end + len(action)]
+            end += len(action)
+        return {
+            "fields": [_spec(field) for field in self._fields],
+            "rows": flat,
+            "rules": b"".join(actions).decode(),
+            "places": places,
+        }
+
+    def _here(self) -> int:
+        return _ROW * len(self._rows) + 1
+
+    def _after(self, number: int) -> Callable[[], int]:
+        """Where the next rule begins; 0 after the last."""
+        return lambda: self._starts[number] if number < len(self._starts) else 0
+
+    def _emit(self, node: Node, yes: Callable[[], int], no: Callable[[], int]) -> None:
+        if isinstance(node, Test):
+            field = self._fields.setdefault(node.field, len(self._fields) + 1)
+            self._rows.append((field, OPERATORS.index(node.op) + 1, node.value, yes, no))
+        elif isinstance(node, Not):
+            self._emit(node.part, no, yes)
+        elif not node.parts:
+            self._emit(Test("", "queue", "exists", True), yes, no)
+        else:
+            for part in node.parts[:-1]:
+                place: list[int] = []
+                go_on = lambda place=place: place[0]  # noqa: E731
+                if node.kind == "all":
+                    self._emit(part, go_on, no)
+                else:
+                    self._emit(part, yes, go_on)
+                place.append(self._here())
+            self._emit(node.parts[-1], yes, no)
+
+
+def _spec(field: str) -> list[str]:
+    """How the scripts find a field: its kind, and names."""
+    kinds = {"queue": "q", "priority.tier": "t", "priority.score": "s", "attempts": "a", "size": "z"}
+    if field in kinds:
+        return [kinds[field]]
+    first, _, rest = field.partition(".")
+    if first == "body":
+        return ["b", rest, *rest.split(".")]
+    return ["h", first, rest] if rest else ["h", first]
+
+
+def _action(rule: CompiledRule) -> dict[str, Any]:
+    then = rule.then
+    action: dict[str, Any] = {"id": rule.id, "name": rule.name}
+    if then.route is not None:
+        action["route"] = {"queue": then.route.queue, "mode": then.route.mode}
+    if (transform := then.transform) is not None:
+        action["transform"] = _given(
+            labels=transform.labels,
+            type=transform.type,
+            priority=transform.priority,
+            rank=None if transform.priority is None else transform.priority.rank,
+            delay_ms=None if transform.delay_s is None else round(transform.delay_s * 1000),
+            ttl_ms=None if transform.ttl_seconds is None else max(1, round(transform.ttl_seconds * 1000)),
+        )
+    if (escalate := then.escalate) is not None:
+        action["escalate"] = _given(
+            queue=escalate.queue,
+            priority=escalate.priority,
+            rank=None if escalate.priority is None else escalate.priority.rank,
+        )
+    if then.archive:
+        action["archive"] = True
+    return action
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
