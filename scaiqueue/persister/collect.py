@@ -154,7 +154,10 @@ class _Maker:
 
 def _committed(scope: ScopeBatch, end: Version) -> list[tuple[str, str]]:
     """Terminal messages that have no transition after `end`, with their versions."""
-    last = end.epoch.to_bytes(3) + max(end.n, 0).to_bytes(6)
+    # Before an epoch's first entry, the end is that of the epochs before: the entry itself is not in the rows.
+    last = (
+        end.epoch.to_bytes(3) + end.n.to_bytes(6) if end.n >= 0 else (end.epoch - 1).to_bytes(3) + b"\xff" * 6
+    )
     # "" for versions after the end.
     versions: dict[bytes, str] = {}
     found = []

@@ -10,6 +10,9 @@ import pytest
 from redis.asyncio import Redis
 
 from scaiqueue.keys import Shard
+from scaiqueue.persister.batch import gather
+from scaiqueue.persister.collect import terminal_ids
+from scaiqueue.persister.journal import after, decode_any
 from scaiqueue.persister.service import Persister
 from scaiqueue.persister.transaction import Writer
 from scaiqueue.records import State, Version
@@ -118,6 +121,20 @@ async def test_what_the_last_owner_did_not_forget_is_forgotten_after_a_takeover(
     await eventually(forgotten)
     await persister.stop()
     assert await stack.redis.hkeys(stack.scope.key("body")) == [name.encode() for name in left]
+
+
+async def test_what_ends_in_an_epochs_first_entry_is_not_left_over_from_before(stack: Stack) -> None:
+    ids, _ = await stack.publish()
+    claimed = await stack.claim()
+    shard = stack.scope.shard
+    await stack.redis.set(shard.epoch, 2)
+    first = await stack.complete(claimed)
+    assert first == Version(2, 0)
+    raws = await stack.redis.xrange(shard.journal, max=after(Version(2, -1)))
+    before = gather(shard.number, [decode_any(raw) for raw in raws], 0)
+    assert await terminal_ids(stack.redis, before, Version(2, -1)) == {}
+    found = await terminal_ids(stack.redis, before, first)
+    assert found == {stack.scope: [(ids[0], str(first))]}
 
 
 async def test_messages_of_one_call_that_part_ways(stack: Stack, persister: Persister) -> None:
