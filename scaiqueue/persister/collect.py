@@ -154,10 +154,10 @@ class _Maker:
 
 def _committed(scope: ScopeBatch, end: Version) -> list[tuple[str, str]]:
     """Terminal messages that have no transition after `end`, with their versions."""
-    # Before an epoch's first entry, the end is that of the epochs before: the entry itself is not in the rows.
-    last = (
-        end.epoch.to_bytes(3) + end.n.to_bytes(6) if end.n >= 0 else (end.epoch - 1).to_bytes(3) + b"\xff" * 6
-    )
+    last = end.epoch.to_bytes(3) + end.n.to_bytes(6) if end.n >= 0 else b""
+    if not last:
+        # Before an epoch's first entry, which is not in the rows, all of the epochs before are.
+        last = max(end.epoch - 1, 0).to_bytes(3) + b"\xff" * 6
     # "" for versions after the end.
     versions: dict[bytes, str] = {}
     found = []
