@@ -26,6 +26,8 @@ from scaiqueue.services import Services
 _ANY = ""
 _MAX_FOUND, _KEPT_PATH = 10_000, 256
 _CONTENT_TYPE = (b"content-type", b"application/json")
+# Nobody reads this status but the metrics; the number is nginx's for the same.
+_CALLER_GONE = 499
 _Found = tuple[Endpoint, dict[str, str]]
 
 
@@ -43,6 +45,10 @@ class HotHeaders:
     def get(self, name: str, default: str | None = None) -> str | None:
         value = self._raw.get(name.encode())
         return default if value is None else value.decode("latin-1")
+
+
+class CallerGone(Exception):
+    """The caller hung up before the whole request was here."""
 
 
 class HotRequest:
@@ -64,11 +70,14 @@ class HotRequest:
         return Request[Any, Any, Any](self.scope).query_params
 
     async def body(self) -> bytes:
-        """Raises SCAIQUEUE_MESSAGE_TOO_LARGE for more bytes than a request may have."""
+        """Raises SCAIQUEUE_MESSAGE_TOO_LARGE for more bytes than a request may have, CallerGone where the
+        request broke off: half a request must not pass for one without a body."""
         parts: list[bytes] = []
         size = 0
         while True:
             message: Any = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise CallerGone
             part: bytes = message.get("body", b"")
             size += len(part)
             if size > self._limit:
@@ -197,6 +206,8 @@ class HotPaths:
             request = HotRequest(scope, receive, headers, parameters, self._limit)
             try:
                 answer = await endpoint.respond(request, self._services())
+            except CallerGone:
+                status = _CALLER_GONE
             except QueueError as error:
                 status = error.code.status
                 await self._refuse(failures.on_queue_error, error, scope, receive, send)

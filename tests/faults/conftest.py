@@ -107,12 +107,12 @@ def code_of(answer: httpx.Response) -> str:
 
 @contextmanager
 def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
-    """A file system of its own, where this user may mount one."""
+    """A file system of its own; the user must be allowed to mount one."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
     done = subprocess.run(mount, capture_output=True, text=True, check=False)
     if done.returncode:
-        pytest.skip(f"no disk can be filled without one of our own: {done.stderr.strip()}")
+        pytest.fail(f"no disk can be filled without one of our own: {done.stderr.strip()}")
     try:
         yield folder
     finally:

@@ -35,14 +35,17 @@ async def test_replies_belong_to_their_requests_through_a_storm_of_cancellations
         assert first == second
         return str(first.decode())
 
+    async def leave(task: asyncio.Task[str], turns: int) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+
     try:
         for start in range(0, CALLS, 200):
             calls = {str(n): asyncio.create_task(call(str(n))) for n in range(start, start + 200)}
-            for task in chance.sample(list(calls.values()), 150):
-                # After a random number of turns of the loop, so at any point between asking and reading.
-                for _ in range(chance.randrange(4)):
-                    await asyncio.sleep(0)
-                task.cancel()
+            # Each after its own number of turns of the loop, so at any point between asking and reading.
+            leaving = [leave(task, chance.randrange(6)) for task in chance.sample(list(calls.values()), 150)]
+            await asyncio.gather(*leaving)
             for nonce, task in calls.items():
                 try:
                     assert await task == nonce
@@ -99,3 +102,29 @@ async def test_clients_who_hang_up_leave_no_lease_and_no_stuck_process(
             while found := await queue.claim(100):
                 taken |= {message["id"] for message in found}
             assert sent <= taken
+
+
+async def test_a_request_that_breaks_off_is_not_one_without_a_body(
+    redis_url: str, redis_server: RedisServer, sqlite_url: str
+) -> None:
+    with ApiProcess(redis_url=redis_url, database_url=sqlite_url) as api:
+        async with open_queue(api.url) as queue:
+            await queue.make(visibility_timeout_s=600)
+            sent = (await queue.publish("here")).json()["data"]["id"]
+            address = queue.http.base_url
+            _, writer = await asyncio.open_connection(address.host, address.port)
+            head = [
+                f"POST {queue.path}/claim HTTP/1.1",
+                f"Host: {address.host}",
+                f"Authorization: {queue.http.headers['authorization']}",
+                "Content-Length: 20",
+            ]
+            writer.write("\r\n".join([*head, "", "{"]).encode())
+            await writer.drain()
+            writer.close()
+
+            async def given_up() -> bool:
+                return 'status_code="499"' in (await queue.http.get("/metrics")).text
+
+            await eventually(given_up)
+            assert [message["id"] for message in await queue.claim(1)] == [sent]
