@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -103,7 +104,10 @@ class _Connection(asyncio.Protocol):
 
 
 async def drive(port: int, in_flight: int, next_request: Next, *, rate: float = 0) -> Outcome:
-    """Keep `in_flight` connections busy until there are no more requests; with `rate`, so many a second."""
+    """Keep `in_flight` connections busy until there are no more requests; with `rate`, so many a second.
+
+    The garbage collector stands still meanwhile: its pauses here would pass for the server's.
+    """
     outcome = Outcome()
     pace = Pace(rate) if rate else None
     loop = asyncio.get_running_loop()
@@ -111,7 +115,11 @@ async def drive(port: int, in_flight: int, next_request: Next, *, rate: float = 
         await loop.create_connection(lambda: _Connection(next_request, outcome, pace), "127.0.0.1", port)
         for _ in range(in_flight)
     ]
-    await asyncio.gather(*(connection.done for _, connection in made))
+    gc.disable()
+    try:
+        await asyncio.gather(*(connection.done for _, connection in made))
+    finally:
+        gc.enable()
     return outcome
 
 

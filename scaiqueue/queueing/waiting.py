@@ -39,12 +39,22 @@ class Seat:
         self.pass_on = True
 
 
+class _Row:
+    """The seats of one queue."""
+
+    __slots__ = ("seats", "shard")
+
+    def __init__(self, queue: QueueKeys) -> None:
+        self.shard = queue.scope.shard
+        self.seats: dict[Seat, None] = {}
+
+
 class WaitingRoom:
     """Who waits for which queue. One task looks at the due index for all of them, while there are any."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._waiting: dict[str, dict[Seat, None]] = {}
+        self._waiting: dict[str, _Row] = {}
         self._someone = asyncio.Event()
         self.closing = False
 
@@ -52,15 +62,18 @@ class WaitingRoom:
     def seat(self, queues: Sequence[QueueKeys]) -> Iterator[Seat]:
         """A place among those who wait for the queues."""
         seat = Seat()
-        roots = {queue.root for queue in queues}
-        for root in roots:
-            self._waiting.setdefault(root, {})[seat] = None
+        by_root = {queue.root: queue for queue in queues}
+        for root, queue in by_root.items():
+            row = self._waiting.get(root)
+            if row is None:
+                row = self._waiting[root] = _Row(queue)
+            row.seats[seat] = None
         self._someone.set()
         try:
             yield seat
         finally:
-            for root in roots:
-                seats = self._waiting[root]
+            for root in by_root:
+                seats = self._waiting[root].seats
                 del seats[seat]
                 if not seats:
                     del self._waiting[root]
@@ -69,7 +82,8 @@ class WaitingRoom:
 
     def wake(self, root: str, most: int = 1) -> None:
         """Wake those who wait longest for a queue and aren't awake yet."""
-        for seat in self._waiting.get(root, ()):
+        row = self._waiting.get(root)
+        for seat in row.seats if row is not None else ():
             if not seat.woken.is_set():
                 seat.woken.set()
                 most -= 1
@@ -77,8 +91,8 @@ class WaitingRoom:
                     break
 
     def wake_all(self) -> None:
-        for root, seats in self._waiting.items():
-            self.wake(root, len(seats))
+        for root, row in self._waiting.items():
+            self.wake(root, len(row.seats))
 
     def close(self) -> None:
         """Answer every waiting claim now, and let none wait any more."""
@@ -100,12 +114,12 @@ class WaitingRoom:
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def _look(self, *, count: bool) -> None:
-        shards: dict[Shard, list[str]] = {}
-        for root in self._waiting:
-            shards.setdefault(QueueKeys.parse(root).scope.shard, []).append(root)
-        for shard, roots in shards.items():
+        shards: dict[int, list[str]] = {}
+        for root, row in self._waiting.items():
+            shards.setdefault(row.shard.number, []).append(root)
+        for number, roots in shards.items():
             for start in range(0, len(roots), ROOTS_A_LOOK):
-                await self._look_at(shard, roots[start : start + ROOTS_A_LOOK], count)
+                await self._look_at(Shard(number), roots[start : start + ROOTS_A_LOOK], count)
 
     async def _look_at(self, shard: Shard, roots: list[str], count: bool) -> None:
         loop = asyncio.get_running_loop()
