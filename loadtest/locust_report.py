@@ -64,7 +64,7 @@ def knee(steps: list[Step]) -> Step | None:
 
 
 def write(cases: list[Case], steps: list[Step], swept: str, conditions: str, folder: Path) -> None:
-    """load.json, load.md and, where there was a sweep, load.svg."""
+    """load.json, load.md and, where there was a sweep, load.svg and load.png."""
     content = msgspec.json.encode({"conditions": conditions, "cases": cases, "sweep": steps})
     (folder / "load.json").write_bytes(msgspec.json.format(content, indent=1) + b"\n")
     (folder / "load.md").write_text(_markdown(cases, steps, swept, conditions))
@@ -122,5 +122,6 @@ def _plot(steps: list[Step], swept: str, file: Path) -> None:
         xlabel="tasks done a second", ylabel="latency of the slowest call, ms", yscale="log", title=swept
     )
     axes.legend()
-    figure.savefig(file, metadata={"Date": None})
+    figure.savefig(file.with_suffix(".svg"), metadata={"Date": None})
+    figure.savefig(file.with_suffix(".png"), metadata={"Software": None})
     pyplot.close(figure)

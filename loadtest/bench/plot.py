@@ -18,7 +18,7 @@ _OURS, _OTHERS = "#2563eb", "#94a3b8"
 
 
 def plot(rows: list[Row], file: Path) -> None:
-    """Writes an SVG with one panel of ratios, and one of peers if there are any."""
+    """Writes `file` as SVG and as PNG: one panel of ratios, and one of peers if there are any."""
     ratios = [row for row in rows if row.ratio is not None and row.section != "peers"]
     peers = [row for row in rows if row.section == "peers" and " drain" in row.name]
     panels = [part for part in (ratios, peers) if part]
@@ -34,7 +34,8 @@ def plot(rows: list[Row], file: Path) -> None:
             _ratios(place, part)
         else:
             _peers(place, part)
-    figure.savefig(file, metadata={"Date": None})
+    figure.savefig(file.with_suffix(".svg"), metadata={"Date": None})
+    figure.savefig(file.with_suffix(".png"), metadata={"Software": None})
     pyplot.close(figure)
 
 

@@ -102,7 +102,7 @@ def _programs() -> dict[str, str]:
 
 
 def write(results: Results, folder: Path = RESULTS, name: str = "bench") -> None:
-    """`name`.json, .md and .svg into `folder`."""
+    """`name`.json, .md, .svg and .png into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     text = msgspec.json.format(msgspec.json.encode(results), indent=1)
     (folder / f"{name}.json").write_bytes(text + b"\n")
