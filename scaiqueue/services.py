@@ -43,6 +43,7 @@ from scaiqueue.queueing.rulebook import Rulebooks, RuleKeeper
 from scaiqueue.queueing.settle import Settlement
 from scaiqueue.queueing.signals import Signals
 from scaiqueue.queueing.waiting import WaitingRoom
+from scaiqueue.recovery import progress
 from scaiqueue.recovery.service import Limits, Recovery
 from scaiqueue.rows import api_keys, documents, positions
 from scaiqueue.rows.api_keys import KeyRow
@@ -64,12 +65,13 @@ _log = structlog.get_logger("scaiqueue.services")
 class Readiness(msgspec.Struct):
     """Whether calls can be served, and what is in the way. `mode`: calls go through Redis, through the rows
     while Redis is away (`fallback`), or wait while one takes over from the other. An alarm is for an
-    operator, no obstacle yet."""
+    operator, no obstacle yet. `recovery`: how many messages of which shard are back in the index."""
 
     ready: bool
     mode: Literal["redis", "leaving", "fallback", "returning"]
     failures: dict[str, str]
     alarms: dict[str, str]
+    recovery: dict[str, int] | None = None
 
 
 class Services:
@@ -227,7 +229,14 @@ class Services:
         }
         memory = self.memory.now.alarm
         alarms = {"redis_memory": memory} if memory else {}
-        return Readiness(not failures, self.belief.row.mode.value, failures, alarms)
+        recovering = await self._ask_recovery() if "scripts" in failures else None
+        return Readiness(not failures, self.belief.row.mode.value, failures, alarms, recovering)
+
+    async def _ask_recovery(self) -> dict[str, int] | None:
+        try:
+            return await asyncio.wait_for(progress.read(self.redis), READY_WITHIN_S)
+        except (RedisError, OSError):
+            return None
 
     async def _ask_scripts(self) -> None:
         """Run a script by its SHA-1 on every shard, on a scope that isn't there."""

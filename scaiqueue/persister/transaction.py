@@ -14,6 +14,7 @@ from sqlalchemy import insert
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from scaiqueue.keys import Shard
 from scaiqueue.persister import metrics
 from scaiqueue.persister.batch import Batch, Refused, Rows, ScopeBatch, rate_counts
 from scaiqueue.persister.collect import refusal
@@ -117,6 +118,7 @@ class _CarefulWrite:
     def __init__(self, writer: Writer, conn: AsyncConnection, batch: Batch) -> None:
         self.writer = writer
         self.conn = conn
+        self.batch = batch
         self.stored: dict[str, tuple[ScopeBatch, bytes]] = {
             message_id: (scope, raw)
             for scope in batch.scopes.values()
@@ -157,6 +159,8 @@ class _CarefulWrite:
         for message_id, change in changed:
             scope, raw = self.stored[message_id]
             envelope: Any = await self.writer.redis.hget(scope.keys.key("body"), message_id)
+            if envelope is None:
+                await self._check_kept()
             scope.envelopes[message_id] = envelope
             record = decode_record(raw)
             try:
@@ -166,6 +170,13 @@ class _CarefulWrite:
             except ValueError as error:
                 self.refused.append(refusal(scope, message_id, raw, error))
         return made
+
+    async def _check_kept(self) -> None:
+        """Raises PositionMoved where Redis lost the batch meanwhile: then its rows must be restored, not
+        refused."""
+        end = str(self.batch.end)
+        if not await self.writer.redis.xrange(Shard(self.batch.shard).journal, min=end, max=end, count=1):
+            raise PositionMoved(f"shard {self.batch.shard}: entry {end} is gone from the journal")
 
     def _refuse(self, message_id: str, error: Exception) -> None:
         scope, raw = self.stored[message_id]

@@ -169,7 +169,8 @@ class Redriver:
     async def _work(self, job: JobRow) -> None:
         parameters, progress = _parameters.decode(job.parameters), _progress.decode(job.progress)
         scope = await self._directory.scope(job.tenant_id, job.scope_id)
-        await self._watermarks.wait_journal_end(scope.keys.shard.number, COMMIT_S)
+        if not await self._watermarks.wait_journal_end(scope.keys.shard.number, COMMIT_S):
+            raise TimeoutError("the rows don't yet hold every dead letter")
         step = STEP if not parameters.rate else max(1, min(STEP, int(parameters.rate)))
         pause = step / parameters.rate if parameters.rate else 0.0
         current: JobRow | None = job

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import msgspec
 import structlog
@@ -54,3 +55,9 @@ class Progress(msgspec.Struct):
 
 async def finished(redis: Redis) -> None:
     await redis.delete(RECOVERY_PROGRESS_KEY)
+
+
+async def read(redis: Redis) -> dict[str, int] | None:
+    """What the rebuild that is going on last said of itself: shard, restored, expected."""
+    said: Any = await redis.get(RECOVERY_PROGRESS_KEY)
+    return msgspec.json.decode(said, type=dict[str, int]) if said is not None else None

@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 from uuid_utils import uuid7
 
-from scaiqueue.keys import ScopeKeys, Shard, shard_of
+from scaiqueue.keys import RECOVERY_KEY, RECOVERY_PROGRESS_KEY, ScopeKeys, Shard, shard_of
 from scaiqueue.scripts import binding
 from scaiqueue.scripts.runner import ScriptRunner
 from tests.api.conftest import BASE, FIRST_KEY, Api, ApiServer, created, failed
@@ -88,6 +88,25 @@ async def test_redis_away_and_back(own: Api) -> None:
         return answer.status_code == 200 and answer.json()["data"][0]["id"] == sent["id"]
 
     await eventually(claimed)
+
+
+async def test_readiness_says_how_far_a_rebuild_is(own: Api) -> None:
+    """The rebuild is held up by another process that has its lock."""
+    with own.redis.client() as client:
+        run_id = client.info("server")["run_id"]
+        client.set(f"{RECOVERY_KEY}:{run_id}", "another", ex=60)
+        client.delete(Shard(0).epoch)
+        client.set(RECOVERY_PROGRESS_KEY, '{"shard":0,"restored":500,"expected":2000}')
+        ready = await own.http.get(own.server.url + "/readyz")
+        assert (ready.status_code, ready.json()["ready"]) == (503, False)
+        assert ready.json()["recovery"] == {"shard": 0, "restored": 500, "expected": 2000}
+        client.delete(f"{RECOVERY_KEY}:{run_id}")
+
+    async def whole() -> bool:
+        again = await own.http.get(own.server.url + "/readyz")
+        return again.status_code == 200 and again.json()["recovery"] is None
+
+    await eventually(whole)
 
 
 async def _direct(api: Api, scope: dict[str, Any], path: str, header: bytes, body: bytes) -> str:

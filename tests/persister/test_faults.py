@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
-from sqlalchemy import text, update
+from sqlalchemy import delete, text, update
 
 from scaiqueue.persister.service import Persister
 from scaiqueue.persister.shard import Lost, ShardJournal, load_position
@@ -173,4 +174,38 @@ async def test_a_recovery_that_fails_is_tried_again(redis: Redis, sqlite_url: st
         await eventually(lambda: redis.exists(stack.scope.shard.epoch))
         _, entry = await stack.publish()
         assert await persister.watermarks.wait(1, entry, 20.0)
+        await persister.stop()
+
+
+class EmptiedWhenAsked:
+    """A Redis that loses everything just before a body is read from it."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self.xrange = redis.xrange
+
+    async def hget(self, name: str, key: str) -> Any:
+        await self._redis.flushall()
+        return await self._redis.hget(name, key)
+
+
+async def test_a_row_is_not_refused_because_redis_was_emptied_meanwhile(
+    redis: Redis, database_url: str
+) -> None:
+    async with open_stack(redis, database_url) as stack:
+        persister = stack.persister()
+        await persister.start()
+        (message_id,), entry = await stack.publish()
+        assert await persister.watermarks.wait(1, entry, 20.0)
+        async with stack.engine.begin() as conn:
+            await conn.execute(delete(tables.messages).where(tables.messages.c.id == message_id))
+        persister._writer.redis = EmptiedWhenAsked(stack.redis)  # type: ignore[assignment]
+        epoch = persister.watermarks.mark(1).epoch
+        await stack.complete(await stack.claim(1))
+
+        async def recovered() -> bool:
+            return persister.watermarks.mark(1).epoch > epoch
+
+        await eventually(recovered)
+        assert not await stack.all_of("quarantine")
         await persister.stop()
