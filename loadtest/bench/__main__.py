@@ -17,13 +17,14 @@ from loadtest.bench import (
     http_cases,
     peer_cases,
     persister_cases,
+    recovery_cases,
     report,
     script_cases,
     waiting_cases,
 )
 from loadtest.bench.measure import Row
 
-Section = Literal["scripts", "expiry", "http", "waiting", "persister", "peers"]
+Section = Literal["scripts", "expiry", "http", "waiting", "persister", "recovery", "peers"]
 
 app = cyclopts.App(name="python -m loadtest.bench", help_format="plaintext")
 
@@ -73,6 +74,8 @@ def main(
                 rows += uvloop.run(http_cases.run(quick=quick, life_seconds=life_seconds))
             case "persister":
                 rows += uvloop.run(persister_cases.run(quick=quick))
+            case "recovery":
+                rows += uvloop.run(recovery_cases.run(quick=quick))
             case "peers":
                 found, missing = uvloop.run(peer_cases.run(quick=quick))
                 rows += found

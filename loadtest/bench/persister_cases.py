@@ -37,7 +37,7 @@ async def run(*, quick: bool = False) -> list[Row]:
             async with Redis.from_url(redis_server.url) as redis:
                 await redis.flushall()
                 async with open_stack(redis, url) as stack:
-                    published.append(await _carried(stack, pids, count, await _publish(stack, count)))
+                    published.append(await _carried(stack, pids, count, await publish(stack, count)))
                     ended.append(await _carried(stack, pids, count, await _end(stack, count)))
             floors.append(await _executemany(mariadb, url, f"round_{number}", pids))
             mariadb.drop_database(f"round_{number}")
@@ -46,7 +46,7 @@ async def run(*, quick: bool = False) -> list[Row]:
                 await redis.flushall()
                 async with open_stack(redis, url) as stack:
                     for _ in range(count // PER_CALL):
-                        await _publish(stack, PER_CALL)
+                        await publish(stack, PER_CALL)
                         last = await _end(stack, PER_CALL)
                     lived.append(await _carried(stack, pids, count, last))
             mariadb.drop_database(f"lives_{number}")
@@ -64,7 +64,7 @@ async def run(*, quick: bool = False) -> list[Row]:
     ]  # fmt: skip
 
 
-async def _publish(stack: Stack, count: int) -> Version:
+async def publish(stack: Stack, count: int) -> Version:
     """Into the journal, by the scripts; answers its end."""
     body = bodies("200 B", 1)[0]
     for _ in range(count // PER_CALL):
