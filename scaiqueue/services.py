@@ -75,7 +75,7 @@ class Readiness(msgspec.Struct):
 
 
 class Services:
-    """Composition of an API process. Use as an async context manager, or `start` and `stop`."""
+    """Composition of an API process, or of one that only writes rows."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -133,7 +133,12 @@ class Services:
             self.engine, settings, self.configurator, lambda scope_id: self.changed("scope", scope_id)
         )
         self.persister = Persister(
-            self.redis, self.runner, self.engine, shards=settings.shards, recover=self.recovery.prepare
+            self.redis,
+            self.runner,
+            self.engine,
+            shards=settings.shards,
+            recover=self.recovery.prepare,
+            carries=settings.persist,
         )
         watermarks = self.persister.watermarks
         repairer = Repairer(self.engine, self.configurator, self.rulebooks)
@@ -227,10 +232,24 @@ class Services:
             for name, answer in zip(checks, answers, strict=True)
             if isinstance(answer, BaseException)
         }
-        memory = self.memory.now.alarm
-        alarms = {"redis_memory": memory} if memory else {}
+        alarms = {}
+        if memory := self.memory.now.alarm:
+            alarms["redis_memory"] = memory
+        if "scripts" in checks and "scripts" not in failures and (left := await self._ask_owners()):
+            alarms["persister"] = f"no process writes the rows of shards {left}"
         recovering = await self._ask_recovery() if "scripts" in failures else None
         return Readiness(not failures, self.belief.row.mode.value, failures, alarms, recovering)
+
+    async def _ask_owners(self) -> list[int]:
+        """Shards that no process carries into the rows."""
+        pipe = self.redis.pipeline(transaction=False)
+        for number in range(self.settings.shards):
+            pipe.exists(Shard(number).owner)
+        try:
+            owned = await asyncio.wait_for(pipe.execute(), READY_WITHIN_S)
+        except (RedisError, OSError):
+            return []
+        return [number for number, there in enumerate(owned) if not there]
 
     async def _ask_recovery(self) -> dict[str, int] | None:
         try:

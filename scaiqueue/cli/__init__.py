@@ -21,6 +21,7 @@ for _name, _help in {
     "dev": "Everything on this machine: servers, API and worker; Ctrl-C ends it.",
     "api": "The HTTP API.",
     "worker": "The agents.",
+    "persister": "Writes rows beside API processes that run with SCAIQUEUE_PERSIST=false.",
     "doctor": "Check servers and settings, with remedies.",
     "status": "Depths, lag and mode of a running queue.",
 }.items():

@@ -48,7 +48,8 @@ PURPOSES = {
     "routing_max_matches": "how often one rule may act in 10 s before its breaker opens",
     "archive_after_s": "age at which terminal rows move to the archive",
     "event_retention_s": "how long events are kept; 0: for ever",
-    "worker_metrics_port": "port of the worker's metrics; 0: none",
+    "worker_metrics_port": "port of a worker's or persister's metrics; 0: none",
+    "persist": "whether an API process writes rows; if none does, `scaiqueue persister` must run",
 }
 # Measured by the framework, under our prefix.
 HTTP_METRICS = """\
