@@ -24,12 +24,15 @@ for _name, _help in {
     "persister": "Writes rows beside API processes that run with SCAIQUEUE_PERSIST=false.",
     "doctor": "Check servers and settings, with remedies.",
     "status": "Depths, lag and mode of a running queue.",
+    "top": "The busiest queues, live.",
+    "completion": "What a shell needs to complete words.",
 }.items():
     app.command(f"scaiqueue.cli.{_name}:{_name}", name=_name, help=_help)
 for _name, _help in {
     "migrate": "The tables of the row store.",
     "keys": "API keys.",
     "scripts": "The Lua scripts, for direct callers.",
+    "scope": "Scopes of a running ScaiQueue.",
     "queue": "Queues of a running ScaiQueue.",
     "msg": "Messages of a running ScaiQueue.",
     "dlq": "The dead letter of a running ScaiQueue.",
