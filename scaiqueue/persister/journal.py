@@ -86,13 +86,14 @@ def decode(raw: RawEntry) -> Entry:
     groups = [Group(*parts) for parts in zip(*[values] * len(Group._fields), strict=True)]
     op, detail = fields[b"op"].decode(), fields.get(b"detail", b"")
     note = read_note(detail) if op in STREAM_SCRIPTS else None
+    count = note.published if note is not None else None
     return Entry(
         version=Version.parse(entry_id),
         op=op,
         scope_root=fields.get(b"s", b"").decode(),
         at=int(float(fields.get(b"at", b"0"))),
         groups=groups,
-        published=int(float(published)) if published is not None else note and note.published,
+        published=int(float(published)) if published is not None else count,
         detail=detail.decode(),
         stream=note,
     )

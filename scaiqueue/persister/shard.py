@@ -186,7 +186,8 @@ class ShardJournal:
             self._inbox_events -= max(entry.size, 1)
             self._inbox.popleft()
         self.position, self.published = batch.end, batch.published
-        self._scope = next((scope.keys for scope in batch.scopes.values()), self._scope)
+        known = next((scope.keys for scope in batch.scopes.values()), batch.streams.scope)
+        self._scope = known or self._scope
         for keys, ids in rows.forget.items():
             self._to_forget.setdefault(keys, []).extend(ids)
         await self.committed(self.shard.number, self.position)

@@ -16,8 +16,8 @@ log = structlog.get_logger("scaiqueue.persister")
 
 
 class StreamNote(msgspec.Struct):
-    """What an entry's detail says: `seqs` are the chunks that came with it, `bytes` their size, `published` the
-    shard's count with them."""
+    """What an entry's detail says: `seqs` are the chunks that came with it, `bytes` their size, `published`
+    the shard's count with them."""
 
     event: str
     stream: str
@@ -32,11 +32,13 @@ read_note = msgspec.json.Decoder(StreamNote).decode
 
 
 class StreamBatch(msgspec.Struct):
-    """The streams of a batch by their root, and which of their chunks are new."""
+    """The streams of a batch by their root, and which of their chunks are new; `scope` is one of theirs."""
 
     touched: dict[str, dict[int, None]] = {}
+    scope: ScopeKeys | None = None
 
     def add(self, scope: ScopeKeys, note: StreamNote) -> None:
+        self.scope = scope
         root = scope.stream(note.stream).root
         self.touched.setdefault(root, {}).update(dict.fromkeys(note.seqs))
 

@@ -13,13 +13,30 @@ from scaiqueue.scripts.replies import Reply, parse_reply
 from scaiqueue.scripts.runner import Arg, Call, ScriptRunner
 
 
-def age_call(scope: ScopeKeys, queue: QueueKeys, limit: Arg, cursor: Arg, *, epoch: Arg = "", now: Arg = "") -> Call:
+def age_call(
+    scope: ScopeKeys, queue: QueueKeys, limit: Arg, cursor: Arg, *, epoch: Arg = "", now: Arg = ""
+) -> Call:
     """The call of `age` for a pipeline."""
-    keys = [scope.shard.epoch, scope.shard.journal, scope.key("meta"), scope.key("state"), *(queue.key(name) for name in ("meta", "pending"))]
+    keys = [
+        scope.shard.epoch,
+        scope.shard.journal,
+        scope.key("meta"),
+        scope.key("state"),
+        *(queue.key(name) for name in ("meta", "pending")),
+    ]
     return "age", keys, [epoch, now, limit, cursor]
 
 
-async def age(runner: ScriptRunner, scope: ScopeKeys, queue: QueueKeys, limit: Arg, cursor: Arg, *, epoch: Arg = "", now: Arg = "") -> Reply:
+async def age(
+    runner: ScriptRunner,
+    scope: ScopeKeys,
+    queue: QueueKeys,
+    limit: Arg,
+    cursor: Arg,
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Reply:
     """Raise what has waited long in a priority queue, by the queue's aging setting. It looks at the oldest of each rank, so a queue without old messages costs a few reads, however long it is."""
     return parse_reply(await runner.run(*age_call(scope, queue, limit, cursor, epoch=epoch, now=now)))
 
@@ -39,7 +56,9 @@ def cancel_call(scope: ScopeKeys, items: Sequence[CancelItem], *, epoch: Arg = "
     return "cancel", keys, [epoch, now, *chain.from_iterable(items)]
 
 
-async def cancel(runner: ScriptRunner, scope: ScopeKeys, items: Sequence[CancelItem], *, epoch: Arg = "", now: Arg = "") -> Reply:
+async def cancel(
+    runner: ScriptRunner, scope: ScopeKeys, items: Sequence[CancelItem], *, epoch: Arg = "", now: Arg = ""
+) -> Reply:
     """Take back messages nobody works on; the holder of a claimed one hears of it at its next extend."""
     return parse_reply(await runner.run(*cancel_call(scope, items, epoch=epoch, now=now)))
 
@@ -57,15 +76,51 @@ class ClaimItem(NamedTuple):
     """index: the request's claim key in KEYS: the same key within the lease returns the same leases."""
 
 
-def claim_call(scope: ScopeKeys, queues: Sequence[QueueKeys], claim_keys: Sequence[str], strategy: Arg, items: Sequence[ClaimItem], *, epoch: Arg = "", now: Arg = "") -> Call:
+def claim_call(
+    scope: ScopeKeys,
+    queues: Sequence[QueueKeys],
+    claim_keys: Sequence[str],
+    strategy: Arg,
+    items: Sequence[ClaimItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Call:
     """The call of `claim` for a pipeline."""
-    keys = [scope.shard.epoch, scope.shard.journal, scope.shard.due, scope.key("meta"), scope.key("state"), scope.key("body"), scope.key("overlay"), scope.key("outcome"), *(queue.key(name) for queue in queues for name in ("meta", "pending", "scheduled", "claimed", "expiry", "review")), *claim_keys]
+    keys = [
+        scope.shard.epoch,
+        scope.shard.journal,
+        scope.shard.due,
+        scope.key("meta"),
+        scope.key("state"),
+        scope.key("body"),
+        scope.key("overlay"),
+        scope.key("outcome"),
+        *(
+            queue.key(name)
+            for queue in queues
+            for name in ("meta", "pending", "scheduled", "claimed", "expiry", "review")
+        ),
+        *claim_keys,
+    ]
     return "claim", keys, [epoch, now, len(queues), strategy, *chain.from_iterable(items)]
 
 
-async def claim(runner: ScriptRunner, scope: ScopeKeys, queues: Sequence[QueueKeys], claim_keys: Sequence[str], strategy: Arg, items: Sequence[ClaimItem], *, epoch: Arg = "", now: Arg = "") -> Reply:
+async def claim(
+    runner: ScriptRunner,
+    scope: ScopeKeys,
+    queues: Sequence[QueueKeys],
+    claim_keys: Sequence[str],
+    strategy: Arg,
+    items: Sequence[ClaimItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Reply:
     """Lease the next messages of one or more queues. What is overdue in them returns first."""
-    return parse_reply(await runner.run(*claim_call(scope, queues, claim_keys, strategy, items, epoch=epoch, now=now)))
+    return parse_reply(
+        await runner.run(*claim_call(scope, queues, claim_keys, strategy, items, epoch=epoch, now=now))
+    )
 
 
 class CompleteItem(NamedTuple):
@@ -83,11 +138,20 @@ class CompleteItem(NamedTuple):
 
 def complete_call(scope: ScopeKeys, items: Sequence[CompleteItem], *, epoch: Arg = "", now: Arg = "") -> Call:
     """The call of `complete` for a pipeline."""
-    keys = [scope.shard.epoch, scope.shard.journal, scope.shard.due, scope.key("meta"), scope.key("state"), scope.key("outcome")]
+    keys = [
+        scope.shard.epoch,
+        scope.shard.journal,
+        scope.shard.due,
+        scope.key("meta"),
+        scope.key("state"),
+        scope.key("outcome"),
+    ]
     return "complete", keys, [epoch, now, *chain.from_iterable(items)]
 
 
-async def complete(runner: ScriptRunner, scope: ScopeKeys, items: Sequence[CompleteItem], *, epoch: Arg = "", now: Arg = "") -> Reply:
+async def complete(
+    runner: ScriptRunner, scope: ScopeKeys, items: Sequence[CompleteItem], *, epoch: Arg = "", now: Arg = ""
+) -> Reply:
     """End claimed messages with success."""
     return parse_reply(await runner.run(*complete_call(scope, items, epoch=epoch, now=now)))
 
@@ -101,13 +165,39 @@ class ConfigureItem(NamedTuple):
     """text(200): empty: the default; for state also "removed", which takes an empty queue away."""
 
 
-def configure_call(scope: ScopeKeys, queues: Sequence[QueueKeys], version: Arg, items: Sequence[ConfigureItem], *, epoch: Arg = "", now: Arg = "") -> Call:
+def configure_call(
+    scope: ScopeKeys,
+    queues: Sequence[QueueKeys],
+    version: Arg,
+    items: Sequence[ConfigureItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Call:
     """The call of `configure` for a pipeline."""
-    keys = [scope.shard.epoch, scope.shard.due, scope.key("meta"), *(queue.key(name) for queue in queues for name in ("meta", "pending", "scheduled", "claimed", "expiry", "review"))]
+    keys = [
+        scope.shard.epoch,
+        scope.shard.due,
+        scope.key("meta"),
+        *(
+            queue.key(name)
+            for queue in queues
+            for name in ("meta", "pending", "scheduled", "claimed", "expiry", "review")
+        ),
+    ]
     return "configure", keys, [epoch, now, len(queues), version, *chain.from_iterable(items)]
 
 
-async def configure(runner: ScriptRunner, scope: ScopeKeys, queues: Sequence[QueueKeys], version: Arg, items: Sequence[ConfigureItem], *, epoch: Arg = "", now: Arg = "") -> Reply:
+async def configure(
+    runner: ScriptRunner,
+    scope: ScopeKeys,
+    queues: Sequence[QueueKeys],
+    version: Arg,
+    items: Sequence[ConfigureItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Reply:
     """Settings that the scripts obey, for a scope or one of its queues. The rows hold them first."""
     return parse_reply(await runner.run(*configure_call(scope, queues, version, items, epoch=epoch, now=now)))
 
@@ -127,24 +217,64 @@ class DecideItem(NamedTuple):
 
 def decide_call(scope: ScopeKeys, items: Sequence[DecideItem], *, epoch: Arg = "", now: Arg = "") -> Call:
     """The call of `decide` for a pipeline."""
-    keys = [scope.shard.epoch, scope.shard.journal, scope.shard.due, scope.key("meta"), scope.key("state"), scope.key("outcome")]
+    keys = [
+        scope.shard.epoch,
+        scope.shard.journal,
+        scope.shard.due,
+        scope.key("meta"),
+        scope.key("state"),
+        scope.key("outcome"),
+    ]
     return "decide", keys, [epoch, now, *chain.from_iterable(items)]
 
 
-async def decide(runner: ScriptRunner, scope: ScopeKeys, items: Sequence[DecideItem], *, epoch: Arg = "", now: Arg = "") -> Reply:
+async def decide(
+    runner: ScriptRunner, scope: ScopeKeys, items: Sequence[DecideItem], *, epoch: Arg = "", now: Arg = ""
+) -> Reply:
     """Complete messages that await a human, with the reviewer's decision; of two reviewers one wins."""
     return parse_reply(await runner.run(*decide_call(scope, items, epoch=epoch, now=now)))
 
 
-def end_stream_call(scope: ScopeKeys, stream: StreamKeys, verb: Arg, actor: Arg, detail: Arg, *, epoch: Arg = "", now: Arg = "") -> Call:
+def end_stream_call(
+    scope: ScopeKeys,
+    stream: StreamKeys,
+    verb: Arg,
+    actor: Arg,
+    detail: Arg,
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Call:
     """The call of `end_stream` for a pipeline."""
-    keys = [scope.shard.epoch, scope.shard.journal, scope.shard.limits, scope.shard.open_streams, scope.shard.closed_streams, scope.shard.ended_streams, scope.key("meta"), stream.key("meta"), stream.key("chunks")]
+    keys = [
+        scope.shard.epoch,
+        scope.shard.journal,
+        scope.shard.limits,
+        scope.shard.open_streams,
+        scope.shard.closed_streams,
+        scope.shard.ended_streams,
+        scope.key("meta"),
+        stream.key("meta"),
+        stream.key("chunks"),
+    ]
     return "end_stream", keys, [epoch, now, verb, actor, detail]
 
 
-async def end_stream(runner: ScriptRunner, scope: ScopeKeys, stream: StreamKeys, verb: Arg, actor: Arg, detail: Arg, *, epoch: Arg = "", now: Arg = "") -> Reply:
+async def end_stream(
+    runner: ScriptRunner,
+    scope: ScopeKeys,
+    stream: StreamKeys,
+    verb: Arg,
+    actor: Arg,
+    detail: Arg,
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Reply:
     """End an open stream, note what became of a closed one, or drop an ended one that the rows hold."""
-    return parse_reply(await runner.run(*end_stream_call(scope, stream, verb, actor, detail, epoch=epoch, now=now)))
+    return parse_reply(
+        await runner.run(*end_stream_call(scope, stream, verb, actor, detail, epoch=epoch, now=now))
+    )
 
 
 class EvaluateItem(NamedTuple):
@@ -164,13 +294,36 @@ class EvaluateItem(NamedTuple):
     """text(16384): what rules ask of the body, as with publish."""
 
 
-def evaluate_call(scope: ScopeKeys, queue: QueueKeys, trigger: Arg, items: Sequence[EvaluateItem], *, epoch: Arg = "", now: Arg = "") -> Call:
+def evaluate_call(
+    scope: ScopeKeys,
+    queue: QueueKeys,
+    trigger: Arg,
+    items: Sequence[EvaluateItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Call:
     """The call of `evaluate` for a pipeline."""
-    keys = [scope.shard.epoch, scope.key("meta"), scope.key("rules"), scope.key("body"), *(queue.key(name) for name in ("meta", "pending", "scheduled"))]
+    keys = [
+        scope.shard.epoch,
+        scope.key("meta"),
+        scope.key("rules"),
+        scope.key("body"),
+        *(queue.key(name) for name in ("meta", "pending", "scheduled")),
+    ]
     return "evaluate", keys, [epoch, now, trigger, *chain.from_iterable(items)]
 
 
-async def evaluate(runner: ScriptRunner, scope: ScopeKeys, queue: QueueKeys, trigger: Arg, items: Sequence[EvaluateItem], *, epoch: Arg = "", now: Arg = "") -> Reply:
+async def evaluate(
+    runner: ScriptRunner,
+    scope: ScopeKeys,
+    queue: QueueKeys,
+    trigger: Arg,
+    items: Sequence[EvaluateItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Reply:
     """What a scope's routing rules would make of messages that come one after the other. Nothing is written."""
     return parse_reply(await runner.run(*evaluate_call(scope, queue, trigger, items, epoch=epoch, now=now)))
 
@@ -194,7 +347,9 @@ def extend_call(scope: ScopeKeys, items: Sequence[ExtendItem], *, epoch: Arg = "
     return "extend", keys, [epoch, now, *chain.from_iterable(items)]
 
 
-async def extend(runner: ScriptRunner, scope: ScopeKeys, items: Sequence[ExtendItem], *, epoch: Arg = "", now: Arg = "") -> Reply:
+async def extend(
+    runner: ScriptRunner, scope: ScopeKeys, items: Sequence[ExtendItem], *, epoch: Arg = "", now: Arg = ""
+) -> Reply:
     """Lengthen leases, counted from now; the heartbeat of a consumer."""
     return parse_reply(await runner.run(*extend_call(scope, items, epoch=epoch, now=now)))
 
@@ -218,11 +373,20 @@ class FailItem(NamedTuple):
 
 def fail_call(scope: ScopeKeys, items: Sequence[FailItem], *, epoch: Arg = "", now: Arg = "") -> Call:
     """The call of `fail` for a pipeline."""
-    keys = [scope.shard.epoch, scope.shard.journal, scope.shard.due, scope.key("meta"), scope.key("state"), scope.key("outcome")]
+    keys = [
+        scope.shard.epoch,
+        scope.shard.journal,
+        scope.shard.due,
+        scope.key("meta"),
+        scope.key("state"),
+        scope.key("outcome"),
+    ]
     return "fail", keys, [epoch, now, *chain.from_iterable(items)]
 
 
-async def fail(runner: ScriptRunner, scope: ScopeKeys, items: Sequence[FailItem], *, epoch: Arg = "", now: Arg = "") -> Reply:
+async def fail(
+    runner: ScriptRunner, scope: ScopeKeys, items: Sequence[FailItem], *, epoch: Arg = "", now: Arg = ""
+) -> Reply:
     """Give up on claimed messages; each is tried again after a backoff, or goes to the dead letter."""
     return parse_reply(await runner.run(*fail_call(scope, items, epoch=epoch, now=now)))
 
@@ -236,13 +400,31 @@ class ForgetItem(NamedTuple):
     """text(40): the committed version, "epoch-n"."""
 
 
-def forget_call(scope: ScopeKeys, persisted: Arg, items: Sequence[ForgetItem], *, epoch: Arg = "", now: Arg = "") -> Call:
+def forget_call(
+    scope: ScopeKeys, persisted: Arg, items: Sequence[ForgetItem], *, epoch: Arg = "", now: Arg = ""
+) -> Call:
     """The call of `forget` for a pipeline."""
-    keys = [scope.shard.epoch, scope.shard.limits, scope.key("meta"), scope.key("state"), scope.key("body"), scope.key("overlay"), scope.key("outcome")]
+    keys = [
+        scope.shard.epoch,
+        scope.shard.limits,
+        scope.key("meta"),
+        scope.key("state"),
+        scope.key("body"),
+        scope.key("overlay"),
+        scope.key("outcome"),
+    ]
     return "forget", keys, [epoch, now, persisted, *chain.from_iterable(items)]
 
 
-async def forget(runner: ScriptRunner, scope: ScopeKeys, persisted: Arg, items: Sequence[ForgetItem], *, epoch: Arg = "", now: Arg = "") -> Reply:
+async def forget(
+    runner: ScriptRunner,
+    scope: ScopeKeys,
+    persisted: Arg,
+    items: Sequence[ForgetItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Reply:
     """Drop terminal messages whose last version the rows hold."""
     return parse_reply(await runner.run(*forget_call(scope, persisted, items, epoch=epoch, now=now)))
 
@@ -254,15 +436,36 @@ class InstructItem(NamedTuple):
     """uuid: a rule whose breaker closes."""
 
 
-def instruct_call(scope: ScopeKeys, version: Arg, index: Arg, program: Arg, items: Sequence[InstructItem], *, epoch: Arg = "", now: Arg = "") -> Call:
+def instruct_call(
+    scope: ScopeKeys,
+    version: Arg,
+    index: Arg,
+    program: Arg,
+    items: Sequence[InstructItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Call:
     """The call of `instruct` for a pipeline."""
     keys = [scope.shard.epoch, scope.key("meta"), scope.key("rules")]
     return "instruct", keys, [epoch, now, version, index, program, *chain.from_iterable(items)]
 
 
-async def instruct(runner: ScriptRunner, scope: ScopeKeys, version: Arg, index: Arg, program: Arg, items: Sequence[InstructItem], *, epoch: Arg = "", now: Arg = "") -> Reply:
+async def instruct(
+    runner: ScriptRunner,
+    scope: ScopeKeys,
+    version: Arg,
+    index: Arg,
+    program: Arg,
+    items: Sequence[InstructItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Reply:
     """The routing rules of a scope, compiled, for the scripts to obey. The rows hold them first."""
-    return parse_reply(await runner.run(*instruct_call(scope, version, index, program, items, epoch=epoch, now=now)))
+    return parse_reply(
+        await runner.run(*instruct_call(scope, version, index, program, items, epoch=epoch, now=now))
+    )
 
 
 class PublishItem(NamedTuple):
@@ -305,24 +508,79 @@ class PublishOptions(Struct, omit_defaults=True):
     """text(16384): what rules ask of the body: a JSON object of path and value; absent: the script reads the body."""
 
 
-def publish_call(scope: ScopeKeys, queues: Sequence[QueueKeys], idem_keys: Sequence[str], actor: Arg, checked: Arg, items: Sequence[PublishItem], *, epoch: Arg = "", now: Arg = "") -> Call:
+def publish_call(
+    scope: ScopeKeys,
+    queues: Sequence[QueueKeys],
+    idem_keys: Sequence[str],
+    actor: Arg,
+    checked: Arg,
+    items: Sequence[PublishItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Call:
     """The call of `publish` for a pipeline."""
-    keys = [scope.shard.epoch, scope.shard.journal, scope.shard.due, scope.shard.limits, scope.key("meta"), scope.key("state"), scope.key("body"), *(queue.key(name) for queue in queues for name in ("meta", "pending", "scheduled", "expiry", "review")), *idem_keys]
+    keys = [
+        scope.shard.epoch,
+        scope.shard.journal,
+        scope.shard.due,
+        scope.shard.limits,
+        scope.key("meta"),
+        scope.key("state"),
+        scope.key("body"),
+        *(
+            queue.key(name)
+            for queue in queues
+            for name in ("meta", "pending", "scheduled", "expiry", "review")
+        ),
+        *idem_keys,
+    ]
     return "publish", keys, [epoch, now, len(queues), actor, checked, *chain.from_iterable(items)]
 
 
-async def publish(runner: ScriptRunner, scope: ScopeKeys, queues: Sequence[QueueKeys], idem_keys: Sequence[str], actor: Arg, checked: Arg, items: Sequence[PublishItem], *, epoch: Arg = "", now: Arg = "") -> Reply:
+async def publish(
+    runner: ScriptRunner,
+    scope: ScopeKeys,
+    queues: Sequence[QueueKeys],
+    idem_keys: Sequence[str],
+    actor: Arg,
+    checked: Arg,
+    items: Sequence[PublishItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Reply:
     """Store new messages and index them in their queues."""
-    return parse_reply(await runner.run(*publish_call(scope, queues, idem_keys, actor, checked, items, epoch=epoch, now=now)))
+    return parse_reply(
+        await runner.run(*publish_call(scope, queues, idem_keys, actor, checked, items, epoch=epoch, now=now))
+    )
 
 
-def purge_call(scope: ScopeKeys, queue: QueueKeys, limit: Arg, actor: Arg, *, epoch: Arg = "", now: Arg = "") -> Call:
+def purge_call(
+    scope: ScopeKeys, queue: QueueKeys, limit: Arg, actor: Arg, *, epoch: Arg = "", now: Arg = ""
+) -> Call:
     """The call of `purge` for a pipeline."""
-    keys = [scope.shard.epoch, scope.shard.journal, scope.shard.due, scope.key("meta"), scope.key("state"), *(queue.key(name) for name in ("meta", "pending", "scheduled", "expiry", "review"))]
+    keys = [
+        scope.shard.epoch,
+        scope.shard.journal,
+        scope.shard.due,
+        scope.key("meta"),
+        scope.key("state"),
+        *(queue.key(name) for name in ("meta", "pending", "scheduled", "expiry", "review")),
+    ]
     return "purge", keys, [epoch, now, limit, actor]
 
 
-async def purge(runner: ScriptRunner, scope: ScopeKeys, queue: QueueKeys, limit: Arg, actor: Arg, *, epoch: Arg = "", now: Arg = "") -> Reply:
+async def purge(
+    runner: ScriptRunner,
+    scope: ScopeKeys,
+    queue: QueueKeys,
+    limit: Arg,
+    actor: Arg,
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Reply:
     """Cancel what waits in a queue; claimed messages stay."""
     return parse_reply(await runner.run(*purge_call(scope, queue, limit, actor, epoch=epoch, now=now)))
 
@@ -344,7 +602,9 @@ def redrive_call(scope: ScopeKeys, items: Sequence[RedriveItem], *, epoch: Arg =
     return "redrive", keys, [epoch, now, *chain.from_iterable(items)]
 
 
-async def redrive(runner: ScriptRunner, scope: ScopeKeys, items: Sequence[RedriveItem], *, epoch: Arg = "", now: Arg = "") -> Reply:
+async def redrive(
+    runner: ScriptRunner, scope: ScopeKeys, items: Sequence[RedriveItem], *, epoch: Arg = "", now: Arg = ""
+) -> Reply:
     """Send messages from the dead letter back to work, with their attempts at 0."""
     return parse_reply(await runner.run(*redrive_call(scope, items, epoch=epoch, now=now)))
 
@@ -368,7 +628,9 @@ def release_call(scope: ScopeKeys, items: Sequence[ReleaseItem], *, epoch: Arg =
     return "release", keys, [epoch, now, *chain.from_iterable(items)]
 
 
-async def release(runner: ScriptRunner, scope: ScopeKeys, items: Sequence[ReleaseItem], *, epoch: Arg = "", now: Arg = "") -> Reply:
+async def release(
+    runner: ScriptRunner, scope: ScopeKeys, items: Sequence[ReleaseItem], *, epoch: Arg = "", now: Arg = ""
+) -> Reply:
     """Return claimed messages untried; the attempt does not count."""
     return parse_reply(await runner.run(*release_call(scope, items, epoch=epoch, now=now)))
 
@@ -392,15 +654,56 @@ class RepairItem(NamedTuple):
     """index: an idempotency key in KEYS: it is forgotten if it names a message that nobody knows."""
 
 
-def repair_call(scope: ScopeKeys, queues: Sequence[QueueKeys], idem_keys: Sequence[str], seq_floor: Arg, token_floor: Arg, items: Sequence[RepairItem], *, epoch: Arg = "", now: Arg = "") -> Call:
+def repair_call(
+    scope: ScopeKeys,
+    queues: Sequence[QueueKeys],
+    idem_keys: Sequence[str],
+    seq_floor: Arg,
+    token_floor: Arg,
+    items: Sequence[RepairItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Call:
     """The call of `repair` for a pipeline."""
-    keys = [scope.shard.epoch, scope.shard.journal, scope.shard.due, scope.shard.limits, scope.key("meta"), scope.key("state"), scope.key("body"), scope.key("overlay"), scope.key("outcome"), *(queue.key(name) for queue in queues for name in ("meta", "pending", "scheduled", "claimed", "expiry", "review")), *idem_keys]
+    keys = [
+        scope.shard.epoch,
+        scope.shard.journal,
+        scope.shard.due,
+        scope.shard.limits,
+        scope.key("meta"),
+        scope.key("state"),
+        scope.key("body"),
+        scope.key("overlay"),
+        scope.key("outcome"),
+        *(
+            queue.key(name)
+            for queue in queues
+            for name in ("meta", "pending", "scheduled", "claimed", "expiry", "review")
+        ),
+        *idem_keys,
+    ]
     return "repair", keys, [epoch, now, len(queues), seq_floor, token_floor, *chain.from_iterable(items)]
 
 
-async def repair(runner: ScriptRunner, scope: ScopeKeys, queues: Sequence[QueueKeys], idem_keys: Sequence[str], seq_floor: Arg, token_floor: Arg, items: Sequence[RepairItem], *, epoch: Arg = "", now: Arg = "") -> Reply:
+async def repair(
+    runner: ScriptRunner,
+    scope: ScopeKeys,
+    queues: Sequence[QueueKeys],
+    idem_keys: Sequence[str],
+    seq_floor: Arg,
+    token_floor: Arg,
+    items: Sequence[RepairItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Reply:
     """Put messages where their records say they belong, and what the index lost of them back from their rows. Everything is decided anew here, so a message that moved meanwhile stays where it is. Called by the consistency checker alone."""
-    return parse_reply(await runner.run(*repair_call(scope, queues, idem_keys, seq_floor, token_floor, items, epoch=epoch, now=now)))
+    return parse_reply(
+        await runner.run(
+            *repair_call(scope, queues, idem_keys, seq_floor, token_floor, items, epoch=epoch, now=now)
+        )
+    )
 
 
 class RestoreItem(NamedTuple):
@@ -418,15 +721,44 @@ class RestoreItem(NamedTuple):
     """bytes: response and failure reason, msgpack."""
 
 
-def restore_call(scope: ScopeKeys, seq_floor: Arg, token_floor: Arg, items: Sequence[RestoreItem], *, epoch: Arg = "", now: Arg = "") -> Call:
+def restore_call(
+    scope: ScopeKeys,
+    seq_floor: Arg,
+    token_floor: Arg,
+    items: Sequence[RestoreItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Call:
     """The call of `restore` for a pipeline."""
-    keys = [scope.shard.epoch, scope.shard.journal, scope.shard.due, scope.shard.limits, scope.key("meta"), scope.key("state"), scope.key("body"), scope.key("overlay"), scope.key("outcome")]
+    keys = [
+        scope.shard.epoch,
+        scope.shard.journal,
+        scope.shard.due,
+        scope.shard.limits,
+        scope.key("meta"),
+        scope.key("state"),
+        scope.key("body"),
+        scope.key("overlay"),
+        scope.key("outcome"),
+    ]
     return "restore", keys, [epoch, now, seq_floor, token_floor, *chain.from_iterable(items)]
 
 
-async def restore(runner: ScriptRunner, scope: ScopeKeys, seq_floor: Arg, token_floor: Arg, items: Sequence[RestoreItem], *, epoch: Arg = "", now: Arg = "") -> Reply:
+async def restore(
+    runner: ScriptRunner,
+    scope: ScopeKeys,
+    seq_floor: Arg,
+    token_floor: Arg,
+    items: Sequence[RestoreItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Reply:
     """Put messages back into the index from their rows. Only while the shard has no epoch; claimed messages come back as pending, with the attempt counted. Called by recovery alone."""
-    return parse_reply(await runner.run(*restore_call(scope, seq_floor, token_floor, items, epoch=epoch, now=now)))
+    return parse_reply(
+        await runner.run(*restore_call(scope, seq_floor, token_floor, items, epoch=epoch, now=now))
+    )
 
 
 class StreamItem(NamedTuple):
@@ -440,15 +772,86 @@ class StreamItem(NamedTuple):
     """int(0, 1): 1: there is none after it."""
 
 
-def stream_call(scope: ScopeKeys, stream: StreamKeys, verb: Arg, actor: Arg, queue: Arg, template: Arg, max_bytes: Arg, max_chunks: Arg, idle_ms: Arg, items: Sequence[StreamItem], *, epoch: Arg = "", now: Arg = "") -> Call:
+def stream_call(
+    scope: ScopeKeys,
+    stream: StreamKeys,
+    verb: Arg,
+    actor: Arg,
+    queue: Arg,
+    template: Arg,
+    max_bytes: Arg,
+    max_chunks: Arg,
+    idle_ms: Arg,
+    items: Sequence[StreamItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Call:
     """The call of `stream` for a pipeline."""
-    keys = [scope.shard.epoch, scope.shard.journal, scope.shard.limits, scope.shard.open_streams, scope.shard.closed_streams, scope.shard.ended_streams, scope.key("meta"), stream.key("meta"), stream.key("chunks")]
-    return "stream", keys, [epoch, now, verb, actor, queue, template, max_bytes, max_chunks, idle_ms, *chain.from_iterable(items)]
+    keys = [
+        scope.shard.epoch,
+        scope.shard.journal,
+        scope.shard.limits,
+        scope.shard.open_streams,
+        scope.shard.closed_streams,
+        scope.shard.ended_streams,
+        scope.key("meta"),
+        stream.key("meta"),
+        stream.key("chunks"),
+    ]
+    return (
+        "stream",
+        keys,
+        [
+            epoch,
+            now,
+            verb,
+            actor,
+            queue,
+            template,
+            max_bytes,
+            max_chunks,
+            idle_ms,
+            *chain.from_iterable(items),
+        ],
+    )
 
 
-async def stream(runner: ScriptRunner, scope: ScopeKeys, stream: StreamKeys, verb: Arg, actor: Arg, queue: Arg, template: Arg, max_bytes: Arg, max_chunks: Arg, idle_ms: Arg, items: Sequence[StreamItem], *, epoch: Arg = "", now: Arg = "") -> Reply:
+async def stream(
+    runner: ScriptRunner,
+    scope: ScopeKeys,
+    stream: StreamKeys,
+    verb: Arg,
+    actor: Arg,
+    queue: Arg,
+    template: Arg,
+    max_bytes: Arg,
+    max_chunks: Arg,
+    idle_ms: Arg,
+    items: Sequence[StreamItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Reply:
     """Open a stream, collect its chunks, which may come twice and out of order, and close it."""
-    return parse_reply(await runner.run(*stream_call(scope, stream, verb, actor, queue, template, max_bytes, max_chunks, idle_ms, items, epoch=epoch, now=now)))
+    return parse_reply(
+        await runner.run(
+            *stream_call(
+                scope,
+                stream,
+                verb,
+                actor,
+                queue,
+                template,
+                max_bytes,
+                max_chunks,
+                idle_ms,
+                items,
+                epoch=epoch,
+                now=now,
+            )
+        )
+    )
 
 
 def sweep_call(shard: Shard, limit: Arg, *, epoch: Arg = "", now: Arg = "") -> Call:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from typing import Any
 
-
 from tests.api.conftest import Api, created, failed
 from tests.eventually import eventually
 from tests.streams.site import Site, read
