@@ -35,9 +35,8 @@ class Model:
         if seq in self.chunks:
             same = self.chunks[seq] == data and (not final or self.final == seq)
             return "DUPLICATE" if same else "CONFLICT"
-        if 0 <= self.final < seq or (
-            final and (self.final >= 0 or any(seq < other for other in self.chunks))
-        ):
+        late = final and (self.final >= 0 or seq < max(self.chunks, default=-1))
+        if late or 0 <= self.final < seq:
             return "CONFLICT"
         if seq >= MAX_CHUNKS or self.size + len(data) > MAX_BYTES:
             return "FULL"

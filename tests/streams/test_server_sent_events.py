@@ -19,6 +19,7 @@ class Listener:
     def __init__(self, takes: int = 1000) -> None:
         self.parts: list[bytes] = []
         self.gone = asyncio.Event()
+        self.heard = asyncio.Event()
         self.full = asyncio.Event()
         self.takes = takes
         self.ended = False
@@ -33,6 +34,7 @@ class Listener:
                 self.full.set()
                 await asyncio.Event().wait()
             self.parts.append(message["body"])
+            self.heard.set()
             self.ended = not message["more_body"]
 
     async def hear(self, frames: AsyncGenerator[bytes, None]) -> None:
@@ -83,8 +85,7 @@ async def test_all_is_sent_and_the_source_closed() -> None:
 async def test_who_hangs_up_holds_nothing() -> None:
     listener, source = Listener(), Source(1, waits=True)
     hearing = asyncio.create_task(listener.hear(source.frames()))
-    while not listener.parts:
-        await asyncio.sleep(0)
+    await listener.heard.wait()
     listener.gone.set()
     await hearing
     assert (listener.ended, source.closed) == (False, True)

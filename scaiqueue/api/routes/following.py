@@ -15,7 +15,7 @@ from scaiqueue.api.endpoint import Call, Parameter, Registry
 from scaiqueue.api.server_sent_events import EventStream, frame, wants_events
 from scaiqueue.api.streams import Assembled, Chunks, named_stream, stored_chunk, stream_view
 from scaiqueue.api.validation import invalid
-from scaiqueue.errors import Code, Detail
+from scaiqueue.errors import Detail
 from scaiqueue.queueing.directory import ScopeEntry
 from scaiqueue.streams.reading import CHUNKS_A_PAGE, Part
 from scaiqueue.streams.template import read_template, shown
@@ -38,7 +38,6 @@ class ChunkQuery(msgspec.Struct, frozen=True, kw_only=True):
     "GET /scopes/{scope}/streams/{stream}/assembled",
     "Get what is there of a stream, joined",
     answer=Assembled,
-    errors=(Code.SCAIQUEUE_STREAM_NOT_FOUND,),
 )
 async def assembled(call: Call) -> Rendered:
     """Of an open stream too: up to the first chunk that is missing."""
@@ -62,7 +61,6 @@ async def assembled(call: Call) -> Rendered:
             LAST_EVENT_ID, "With Server-Sent Events, the last chunk received; before `after`.", place="header"
         ),
     ),
-    errors=(Code.SCAIQUEUE_STREAM_NOT_FOUND,),
     other_statuses={204: "With `Last-Event-ID: done`: all was received, there is no need to ask again."},
 )
 async def follow_stream(call: Call) -> Rendered:

@@ -56,7 +56,6 @@ _NOT_OF_THE_MESSAGE = (
     "queue", "content_type", "durability", "max_bytes", "max_chunks", "idle_timeout_s",
 )  # fmt: skip
 _WRITE_ERRORS = (
-    Code.SCAIQUEUE_STREAM_NOT_FOUND,
     Code.SCAIQUEUE_INVALID_STATE,
     Code.SCAIQUEUE_SCOPE_PAUSED,
     Code.SCAIQUEUE_MEMORY_FULL,
@@ -152,7 +151,6 @@ async def list_streams(call: Call) -> Rendered:
     "GET /scopes/{scope}/streams/{stream}",
     "Get a stream",
     answer=Stream,
-    errors=(Code.SCAIQUEUE_STREAM_NOT_FOUND,),
 )
 async def get_stream(call: Call) -> Rendered:
     """With its gaps while it is open."""
@@ -264,7 +262,7 @@ async def close_stream(call: Call) -> Rendered:
     body=Abort,
     body_optional=True,
     answer=Stream,
-    errors=(Code.SCAIQUEUE_STREAM_NOT_FOUND, Code.SCAIQUEUE_INVALID_STATE),
+    errors=(Code.SCAIQUEUE_INVALID_STATE,),
 )
 async def abort_stream(call: Call) -> Rendered:
     """It becomes no message; those who follow it hear of it. Once more does no harm."""
