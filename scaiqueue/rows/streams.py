@@ -160,11 +160,11 @@ async def versions(engine: AsyncEngine, ids: Collection[str]) -> dict[str, Versi
         return {row.id: Version(row.epoch, row.n) for row in await conn.execute(query)}
 
 
-async def prune(engine: AsyncEngine, shard: int, before: int, limit: int) -> int:
-    """Delete at most `limit` streams of a shard that ended before `before` (ms), with their chunks. Returns
-    how many went."""
+async def prune(engine: AsyncEngine, before: int, limit: int) -> int:
+    """Delete at most `limit` streams that ended before `before` (ms), with their chunks. Returns how many
+    went."""
     c = streams.c
-    over = select(c.id).where(c.state.in_(ENDED), c.shard == shard, c.updated_at < before).limit(limit)
+    over = select(c.id).where(c.state.in_(ENDED), c.updated_at < before).limit(limit)
     async with reading(engine) as conn:
         ids = sorted((await conn.execute(over)).scalars())
     await remove(engine, ids)

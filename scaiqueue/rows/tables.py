@@ -334,7 +334,7 @@ streams = _table(
     Column("epoch", BigInteger, nullable=False),
     Column("n", BigInteger, nullable=False),
     Index("ix_streams_scope", "scope_id", "id"),
-    Index("ix_streams_state", "state", "shard", "updated_at"),
+    Index("ix_streams_state", "state", "updated_at"),
 )
 
 stream_chunks = _table(

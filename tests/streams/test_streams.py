@@ -276,3 +276,24 @@ async def test_ten_thousand_chunks(api: Api) -> None:
     assert b64decode(message["body"]).decode() == "".join(pieces)
     async with site.events(stream, last="9997") as events:
         assert [event["data"] async for event in events][-1] == "[DONE]"
+
+
+async def test_when_the_servers_take_no_more(api: Api) -> None:
+    """Neither rows that are too far behind nor a full Redis keep a stream from being ended."""
+    site = await Site.of(api)
+    stream, other = await site.open(), await site.open()
+    shard = read(await api.http.get(site.scope))["shard"]
+    redis, limits = api.redis.client(), f"sq:{{{shard}}}:limits"
+    before = redis.hget(limits, "backlog_limit")
+    chunk = {"seq": 0, "data": "a"}
+    try:
+        redis.hset(limits, "backlog_limit", 0)
+        await site.refused(stream, chunk, 503, "SCAIQUEUE_BACKLOG_FULL")
+        assert read(await api.http.post(f"{stream}/abort"))["state"] == "aborted"
+        redis.hset(limits, "backlog_limit", before)
+        redis.config_set("maxmemory", 1)
+        await site.refused(other, chunk, 429, "SCAIQUEUE_MEMORY_FULL")
+        assert read(await api.http.post(f"{other}/abort"))["state"] == "aborted"
+    finally:
+        redis.config_set("maxmemory", 0)
+        redis.hset(limits, "backlog_limit", before)

@@ -55,7 +55,7 @@ def upgrade() -> None:
         **OPTIONS,
     )
     op.create_index("ix_streams_scope", "mod_scaiqueue_streams", ["scope_id", "id"])
-    op.create_index("ix_streams_state", "mod_scaiqueue_streams", ["state", "shard", "updated_at"])
+    op.create_index("ix_streams_state", "mod_scaiqueue_streams", ["state", "updated_at"])
     op.create_table(
         "mod_scaiqueue_stream_chunks",
         sa.Column("stream_id", _ascii(36), nullable=False),
