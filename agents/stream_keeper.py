@@ -65,8 +65,11 @@ async def _end_idle(context: AgentContext, due: Sequence[StreamKeys]) -> int:
 
 
 async def _forget(context: AgentContext, due: Sequence[StreamKeys]) -> int:
-    """Those whose row has the version that Redis has."""
-    known = await streams.versions(context.engine, [keys.stream_id for keys in due]) if due else {}
+    """Those whose row has the version that Redis has, all chunks with it. They are of one shard."""
+    if not due:
+        return 0
+    shard = due[0].scope.shard.number
+    known = await streams.committed(context.engine, shard, [keys.stream_id for keys in due])
     forgotten = 0
     for keys in due:
         version = known.get(keys.stream_id)

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from scaiqueue.records import Version
+from scaiqueue.rows import positions
 from scaiqueue.rows.engine import is_sqlite, reading
 from scaiqueue.rows.tables import stream_chunks, streams
 
@@ -153,11 +154,16 @@ async def live_of_shard(engine: AsyncEngine, shard: int) -> AsyncIterator[list[S
         after = found[-1]["id"]
 
 
-async def versions(engine: AsyncEngine, ids: Collection[str]) -> dict[str, Version]:
-    """Of those that have a row."""
+async def committed(engine: AsyncEngine, shard: int, ids: Collection[str]) -> dict[str, Version]:
+    """The versions of those streams of a shard whose rows, and those of all their chunks, are written: a row
+    may be ahead of the journal's position, since it is read as it is when it is written."""
     query = select(streams.c.id, streams.c.epoch, streams.c.n).where(streams.c.id.in_(list(ids)))
     async with reading(engine) as conn:
-        return {row.id: Version(row.epoch, row.n) for row in await conn.execute(query)}
+        position = (await positions.load(conn, [shard])).get(shard)
+        found = {row.id: Version(row.epoch, row.n) for row in await conn.execute(query)}
+    if position is None:
+        return {}
+    return {name: version for name, version in found.items() if version <= position.version}
 
 
 async def prune(engine: AsyncEngine, before: int, limit: int) -> int:

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from uuid_utils import uuid7
 
 from scaiqueue.moments import now_ms
+from scaiqueue.persister.streams import stored_stream
 from scaiqueue.rows import streams
 from scaiqueue.scripts import binding
 from scaiqueue.scripts.binding import StreamItem
@@ -72,6 +73,12 @@ async def test_what_the_rows_do_not_hold_is_kept(redis: Redis, sqlite_url: str) 
         await binding.stream(stack.runner, stack.scope, keys, "open", "t", "orders", "{}", "", "", "", [])
         await binding.end_stream(stack.runner, stack.scope, keys, "abort", "t", "")
         await redis.zadd(stack.scope.shard.ended_streams, {keys.root: 1})
+        assert (await keep_streams(context, Budget(3600)))["forgotten"] == 0
+        row = stored_stream(keys, await redis.hgetall(keys.key("meta")))
+        assert row is not None
+        async with stack.engine.begin() as conn:
+            await streams.write(conn, [row], ())
+        # The row is there, but the journal is not carried so far: chunks may be missing.
         assert (await keep_streams(context, Budget(3600)))["forgotten"] == 0
         await redis.delete(stack.scope.shard.epoch)
         result = await keep_streams(context, Budget(3600))
