@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from scaiqueue import upkeep
 from scaiqueue.keys import ScopeKeys, Shard, StreamKeys
+from scaiqueue.moments import now_ms
 from scaiqueue.persister.streams import stored_stream
 from scaiqueue.rows import streams
 from scaiqueue.rows.streams import ChunkRow, StreamRow
@@ -56,6 +57,9 @@ async def _restore(redis: Redis, engine: AsyncEngine, row: StreamRow) -> None:
         seqs += [seq for seq, _ in page]
         size += sum(len(data) for _, data in page)
     stream = as_far_as_kept(row, seqs, size)
+    if stream.state == "open":
+        # Nobody could write to it meanwhile.
+        stream = msgspec.structs.replace(stream, updated_at=now_ms())
     fields = msgspec.structs.asdict(stream)
     pairs = [part for name in fields if name not in _NOT_STORED for part in (name, fields[name])]
     await upkeep.write(redis, "HSET", keys.key("meta"), *pairs)

@@ -85,18 +85,15 @@ class StreamReader:
     async def _from_redis(
         self, keys: StreamKeys, after: int, limit: int
     ) -> tuple[StreamRow, list[tuple[int, bytes]]] | None:
-        pipe = self._redis.pipeline(transaction=False)
-        seqs = list(range(after + 1, after + 1 + limit))
-        pipe.hgetall(keys.key("meta"))
-        pipe.hmget(keys.key("chunks"), seqs)
-        meta, values = await pipe.execute()
+        meta: Any = await self._redis.hgetall(keys.key("meta"))
         stream = stored_stream(keys, meta)
         if stream is None:
             return None
-        there = [(seq, data) for seq, data in zip(seqs, values, strict=True) if seq < stream.next_seq]
-        if any(data is None for _, data in there):
+        seqs = list(range(after + 1, min(stream.next_seq, after + 1 + limit)))
+        values: Any = await self._redis.hmget(keys.key("chunks"), seqs) if seqs else ()
+        if any(data is None for data in values):
             return None  # forgotten between the two looks, and so in the rows
-        return stream, there
+        return stream, list(zip(seqs, values, strict=True))
 
     async def content(self, scope: ScopeEntry, stream_id: str) -> tuple[StreamRow, bytes]:
         """All chunks up to the first that is missing, joined."""

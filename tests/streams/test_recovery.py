@@ -101,7 +101,13 @@ async def test_streams_come_back(redis: Redis, database_url: str) -> None:
         await redis.flushall()
         await stack.recovery.prepare()
         for producer, (stream, chunks) in before.items():
-            assert (await producer.stored(), await producer.chunks()) == (stream, chunks)
+            assert stream is not None
+            restored = await producer.stored()
+            assert restored is not None
+            # The idle time of an open one begins anew.
+            assert (restored.updated_at > stream.updated_at) == (stream.state == "open")
+            same = msgspec.structs.replace(restored, updated_at=stream.updated_at)
+            assert (same, await producer.chunks()) == (stream, chunks)
         assert await ended.stored() is None
         shard = stack.scope.shard
         assert await redis.zrange(shard.open_streams, 0, -1) == [opened.keys.root.encode()]

@@ -5,8 +5,11 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from typing import Any
 
+from scaiqueue.keys import ScopeKeys, Shard
+from scaiqueue.scripts import binding
 from tests.api.conftest import Api, created, failed
 from tests.eventually import eventually
+from tests.scripts.shard import run
 from tests.streams.site import Site, read
 
 
@@ -297,3 +300,29 @@ async def test_when_the_servers_take_no_more(api: Api) -> None:
     finally:
         redis.config_set("maxmemory", 0)
         redis.hset(limits, "backlog_limit", before)
+
+
+async def test_whoever_dies_the_message_exists_once(api: Api) -> None:
+    """Closed, but not published; and published, but the stream not told."""
+    site = await Site.of(api)
+    shard = read(await api.http.get(site.scope))["shard"]
+    scope = ScopeKeys(Shard(shard), "default", site.scope_id)
+    first, second = await site.open(), await site.open()
+    for stream in (first, second):
+        await site.send(stream, 0, "a")
+    keys = scope.stream(first.rpartition("/")[2])
+    run(api.redis.client(), binding.stream_call(scope, keys, "close", "t", "", "", "", "", "", []))
+
+    async def assembled() -> bool:
+        return bool((await site.get(first))["state"] == "assembled")
+
+    await eventually(assembled)
+    said = {"type": "answer", "content_type": "text/plain; charset=utf-8", "body": "YQ=="}
+    published = created(
+        await api.http.post(
+            f"{site.scope}/queues/{site.queue}/messages",
+            json={**said, "idempotency_key": second.rpartition("/")[2]},
+        )
+    )
+    assert (await site.close(second))["message_id"] == published["id"]
+    assert len((await api.http.get(f"{site.scope}/messages")).json()["data"]) == 2
