@@ -108,13 +108,16 @@ def _last_seq(given: str | None, otherwise: int) -> int:
 
 async def _events(call: Call, scope: ScopeEntry, stream_id: str, start: int) -> AsyncGenerator[bytes, None]:
     authorization: str | None = call.request.headers.get("authorization")
+    key_ring = call.services.key_ring
     async with aclosing(call.services.stream_reader.follow(scope, stream_id, start)) as parts:
         async for part in parts:
             # A key that was revoked meanwhile hears nothing more.
-            await call.services.key_ring.authenticate(authorization)
+            if key_ring.known(authorization) is None:
+                await key_ring.authenticate(authorization)
             template = read_template(part.stream.template)
-            for seq, data in part.chunks:
-                yield frame(stored_chunk(template, seq, data), id=str(seq))
+            if part.chunks:
+                pieces = [(seq, stored_chunk(template, seq, data)) for seq, data in part.chunks]
+                yield b"".join([frame(piece, id=str(seq)) for seq, piece in pieces])
             if part.done:
                 yield frame(stream_view(part.stream), event="stream")
                 yield frame("[DONE]", id=DONE)
