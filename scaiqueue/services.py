@@ -14,6 +14,7 @@ from sqlalchemy import literal, select
 from uuid_utils import uuid7
 
 from scaiqueue.api.permissions import ALL_PERMISSIONS
+from scaiqueue.api.preparation import prepare
 from scaiqueue.connection import open_redis
 from scaiqueue.connection_pipeline import ConnectionPipeline
 from scaiqueue.errors import Code
@@ -54,6 +55,10 @@ from scaiqueue.scripts.binding import CompleteItem, complete_call
 from scaiqueue.scripts.replies import parse_reply
 from scaiqueue.scripts.runner import ScriptRunner
 from scaiqueue.settings import Settings
+from scaiqueue.streams.assembly import Assembler
+from scaiqueue.streams.audience import Audience
+from scaiqueue.streams.reading import StreamReader
+from scaiqueue.streams.writing import StreamWriter
 from scaiqueue_agents.jobs import enqueue_run, open_queue
 
 FIRST_TENANT = "default"
@@ -99,11 +104,12 @@ class Services:
         self.patterns = DocumentShelf(self.engine, documents.patterns, Code.SCAIQUEUE_PATTERN_NOT_FOUND)
         self.schema_checks = SchemaChecks(self.schemas)
         self.room = WaitingRoom(self.redis)
+        self.audience = Audience()
         self.memory = MemoryWatch(self.redis)
         self.signals = Signals(
             self.redis,
             settings.shards,
-            on_wake=self.room.wake,
+            on_wake=self._woken,
             on_changed=self._changed,
             on_gap=self._missed,
         )
@@ -160,6 +166,18 @@ class Services:
             self.purger,
             lambda scope_id: self.changed("scope", scope_id),
         )
+        self.stream_reader = StreamReader(self.redis, self.engine, self.audience, self._rows_lead)
+        self.stream_writer = StreamWriter(self.gate, watermarks, repairer, settings.commit_timeout_s)
+        self.assembler = Assembler(
+            self.redis,
+            self.gate,
+            self.stream_reader,
+            self.directory,
+            self.publisher,
+            lambda queue, asked: prepare(self, queue, asked),
+            settings,
+            self._rows_lead,
+        )
         self.redriver = Redriver(self.gate, self.engine, watermarks, self.directory)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -175,9 +193,15 @@ class Services:
         self._spawn("signals", self.signals.run())
         self._spawn("waiting room", self.room.run())
         self._spawn("redrive", self.redriver.run())
+        self._spawn("assembler", self.assembler.run())
         self._spawn("fallback sweep", self.sweep.run())
         self._spawn("keys", self.key_ring.run())
         self._spawn("memory", self.memory.run())
+
+    def let_go(self) -> None:
+        """Answer whoever waits for something, and let none wait any more."""
+        self.room.close()
+        self.audience.close()
 
     async def stop(self) -> None:
         for task in reversed(self._tasks):
@@ -286,12 +310,18 @@ class Services:
             self.schemas.forget(name)
             self.patterns.forget(name)
 
+    def _woken(self, root: str) -> None:
+        """Something is in a queue, or has happened to a stream."""
+        self.room.wake(root)
+        self.audience.wake(root)
+
     def _missed(self) -> None:
         self.key_ring.clear()
         self.directory.clear()
         self.schemas.clear()
         self.patterns.clear()
         self.room.wake_all()
+        self.audience.wake_all()
 
     async def _create_first_key(self) -> None:
         secret = self.settings.api_key

@@ -49,6 +49,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     database_timeout_s: Annotated[int, Meta(ge=11, le=600)] = 15
     routing_max_hops: Annotated[int, Meta(ge=1, le=20)] = 10
     routing_max_matches: Annotated[int, Meta(ge=1, le=10**9)] = 100_000
+    stream_max_chunks: Annotated[int, Meta(ge=1, le=10_000)] = 10_000
+    stream_max_chunk_bytes: Annotated[int, Meta(ge=1, le=2**20)] = 64 * 1024
+    stream_idle_timeout_s: Annotated[int, Meta(ge=1, le=86_400)] = 300
+    stream_retention_s: Annotated[int, Meta(ge=0)] = 86_400
     archive_after_s: Annotated[int, Meta(ge=0)] = 3600
     event_retention_s: Annotated[int, Meta(ge=0)] = 30 * 86400
     worker_metrics_port: Port = 0

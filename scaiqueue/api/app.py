@@ -44,7 +44,7 @@ def create_app(settings: Settings | None = None) -> HotPaths:
         await services.start()
         _rest_the_collector()
         try:
-            with on_stop_signal(services.room.close):
+            with on_stop_signal(services.let_go):
                 yield
         finally:
             await services.stop()

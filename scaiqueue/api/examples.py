@@ -77,6 +77,9 @@ EXAMPLES: dict[str, Any] = {
         "queue": "new-orders",
         "message": {"type": "order.created", "labels": {"customer_tier": "premium"}},
     },
+    "OpenStream": {"queue": "tasks", "type": "answer", "idle_timeout_s": 60},
+    "Append": {"seq": 0, "data": "Once upon a time", "final": False},
+    "Abort": {"reason": "the model is gone"},
     "CreateKey": {"name": "shop", "permissions": ["scaiqueue:publish"], "scopes": ["orders"]},
     "Rotate": {"overlap_s": 3600},
 }

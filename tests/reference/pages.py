@@ -17,6 +17,7 @@ from scaiqueue.persister import metrics as persister_metrics
 from scaiqueue.queueing import metrics as api_metrics
 from scaiqueue.recovery import progress as recovery_metrics
 from scaiqueue.settings import FIELDS, PREFIX, Settings, allowed
+from scaiqueue.streams import metrics as stream_metrics
 from scaiqueue_agents import metrics as agent_metrics
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
@@ -48,6 +49,10 @@ PURPOSES = {
     "routing_max_matches": "how often one rule may act in 10 s before its breaker opens",
     "archive_after_s": "age at which terminal rows move to the archive",
     "event_retention_s": "how long events are kept; 0: for ever",
+    "stream_max_chunks": "most chunks of a stream",
+    "stream_max_chunk_bytes": "largest chunk of a stream; all of them together are at most `max_body_bytes`",
+    "stream_idle_timeout_s": "after so long without a chunk a stream is aborted, if it names no time itself",
+    "stream_retention_s": "how long a stream is kept after its end; at least 5 minutes",
     "worker_metrics_port": "port of a worker's or persister's metrics; 0: none",
     "persist": "whether an API process writes rows; if none does, `scaiqueue persister` must run",
 }
@@ -91,7 +96,7 @@ def settings_page() -> str:
 def metrics_page() -> str:
     """What `/metrics` of the API and the worker's port show."""
     head = "| metric | type | labels | is |\n|---|---|---|---|\n"
-    modules = (api_metrics, persister_metrics, recovery_metrics, fallback_metrics)
+    modules = (api_metrics, stream_metrics, persister_metrics, recovery_metrics, fallback_metrics)
     api = head + "".join(_metrics(modules)) + HTTP_METRICS
     return (
         "# Metrics\n\nGenerated from the code, for Prometheus. No label grows with queues or messages; beyond 1,000 "

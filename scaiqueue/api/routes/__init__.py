@@ -5,6 +5,7 @@ from __future__ import annotations
 from scaiqueue.api.endpoint import Endpoint
 from scaiqueue.api.routes.claiming import claiming
 from scaiqueue.api.routes.evaluating import evaluating
+from scaiqueue.api.routes.following import following
 from scaiqueue.api.routes.keys import keys
 from scaiqueue.api.routes.patterns import patterns
 from scaiqueue.api.routes.publishing import publishing
@@ -18,6 +19,7 @@ from scaiqueue.api.routes.schemas import schemas
 from scaiqueue.api.routes.scopes import scopes
 from scaiqueue.api.routes.settling import settling
 from scaiqueue.api.routes.stats import stats
+from scaiqueue.api.routes.streams import streams
 from scaiqueue.api.routes.system import system
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -35,6 +37,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *reviews.endpoints,
     *evaluating.endpoints,
     *routing.endpoints,
+    *streams.endpoints,
+    *following.endpoints,
     *keys.endpoints,
     *system.endpoints,
 )
