@@ -1,0 +1,38 @@
+"""The example that docs/osqueue.md begins with, on `scaiqueue dev`."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli.shell import Shell
+from tests.pages import example_of, run_example
+from tests.servers import free_port
+
+
+def test_the_page_works_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = Shell(tmp_path)
+    port = free_port()
+    options = ("--port", "0", "--osqueue-port", str(port))
+    with subprocess.Popen(
+        shell.command("dev", *options), cwd=tmp_path, env=shell.environment, stdout=subprocess.PIPE, text=True
+    ) as dev:
+        try:
+            assert dev.stdout is not None
+            lines = iter(dev.stdout.readline, "")
+            url = next(line.split()[1] for line in lines if line.startswith("osqueue: "))
+            monkeypatch.setenv("OSQUEUE_URL", url)
+            commands, printed = example_of("osqueue.md")
+            assert run_example(commands, tmp_path, "", "") == printed
+        finally:
+            dev.terminate()
+        assert dev.wait(30) == 0
+
+
+def test_a_port_is_needed_and_must_be_its_own(tmp_path: Path) -> None:
+    shell = Shell(tmp_path, SCAIQUEUE_REDIS_URL="redis://127.0.0.1:1/0")
+    assert "name a port" in shell("osqueue", status=2)
+    shell = Shell(tmp_path)
+    assert "must be another than port" in shell("dev", "--port", "8080", "--osqueue-port", "8080", status=2)
