@@ -19,7 +19,7 @@ def osqueue(*, host: str | None = None, osqueue_port: int | None = None) -> None
     osqueue_port
         Port to listen on (SCAIQUEUE_OSQUEUE_PORT).
     """
-    settings = served_settings(load_settings(host=host, osqueue_port=osqueue_port))
+    settings = load_settings(host=host, osqueue_port=osqueue_port)
     if not settings.osqueue_port:
         raise SettingsError("SCAIQUEUE_OSQUEUE_PORT: name a port to listen on, or give --osqueue-port")
-    uvloop.run(serve(settings, GRACE_S))
+    uvloop.run(serve(served_settings(settings), GRACE_S))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from typing import cast
 
 import msgspec
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from scaiqueue.api.logs import configure_logs
+from scaiqueue.api.protocol import JoiningTransport
+from scaiqueue.collector import rest_the_collector
 from scaiqueue.osqueue import connect, rest
 from scaiqueue.osqueue.answers import Answer, unknown
 from scaiqueue.osqueue.methods import Methods
@@ -116,6 +119,19 @@ def _response(answer: Answer, headers: dict[str, str]) -> web.Response:
     )
 
 
+class JoiningHandler(web.RequestHandler):
+    """Answers of one turn of the loop leave in one write: a system call for each costs more than the call."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        joining = JoiningTransport(cast(asyncio.Transport, transport), asyncio.get_running_loop())
+        super().connection_made(cast(asyncio.Transport, joining))
+
+
+class JoiningServer(web.Server):
+    def __call__(self) -> web.RequestHandler:
+        return JoiningHandler(self, loop=asyncio.get_running_loop(), access_log=None)  # type: ignore[arg-type]
+
+
 async def serve(settings: Settings, grace_s: float) -> None:
     """Until SIGTERM or SIGINT; calls under way then have `grace_s` to end."""
     configure_logs(settings)
@@ -127,9 +143,10 @@ async def serve(settings: Settings, grace_s: float) -> None:
     await services.start()
     try:
         front = Front(services, settings)
-        runner = web.ServerRunner(web.Server(front.handle, access_log=None))
+        runner = web.ServerRunner(JoiningServer(front.handle))
         await runner.setup()
         await web.TCPSite(runner, settings.host, settings.osqueue_port, shutdown_timeout=grace_s).start()
+        rest_the_collector()
         await stopping.wait()
         await front.close()
         await runner.cleanup()

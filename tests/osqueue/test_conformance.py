@@ -92,7 +92,7 @@ async def test_a_lost_lease_returns_to_its_place_and_is_told(transport: str, ten
     async with tenant.client(transport) as client, tenant.api() as api:
         first = await client.submit(1, type="slow", maxAttempts=2)
         await shorten_leases(api, "slow")
-        second = await client.submit(2, type="slow")
+        second = await client.submit(2, type="slow", maxAttempts=100)
         assert (await client.claim("w1"))["jobId"] == first
         again = await eventually(lambda: _claimed(client, "w2", first))
         assert again["payload"] == 1

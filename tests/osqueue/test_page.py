@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.shell import Shell
+from tests.cli.shell import QuickShell, Shell
 from tests.pages import example_of, run_example
 from tests.servers import free_port
 
@@ -31,8 +31,14 @@ def test_the_page_works_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert dev.wait(30) == 0
 
 
-def test_a_port_is_needed_and_must_be_its_own(tmp_path: Path) -> None:
-    shell = Shell(tmp_path, SCAIQUEUE_REDIS_URL="redis://127.0.0.1:1/0")
+def test_settings_that_make_no_sense_are_refused(tmp_path: Path) -> None:
+    shell = QuickShell(tmp_path)
     assert "name a port" in shell("osqueue", status=2)
-    shell = Shell(tmp_path)
-    assert "must be another than port" in shell("dev", "--port", "8080", "--osqueue-port", "8080", status=2)
+    for options, complaint in (
+        ({"OSQUEUE_PORT": "8080"}, "must be another than port"),
+        ({"OSQUEUE_SCOPE": "Jobs"}, "must be a slug"),
+        ({"OSQUEUE_KEY": "secret"}, "must be sgk_"),
+        ({"OSQUEUE_ORIGINS": "https://a.example.org/ jobs"}, "must be origins"),
+    ):
+        shell = QuickShell(tmp_path, **{f"SCAIQUEUE_{name}": value for name, value in options.items()})
+        assert complaint in shell("dev", status=2)
