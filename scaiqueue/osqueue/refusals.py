@@ -59,8 +59,8 @@ def status_of(error: QueueError) -> int:
 
 
 def text_of(error: QueueError) -> str:
-    """The message, and what is wrong with each field."""
-    details = [f"{detail.field}: {detail.message}" for detail in error.details]
+    """The message, and what is wrong with each field; a state is in the message already."""
+    details = [f"{detail.field}: {detail.message}" for detail in error.details if detail.field != "state"]
     return " ".join([error.message, "; ".join(details)]) if details else error.message
 
 

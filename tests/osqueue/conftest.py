@@ -74,6 +74,7 @@ class Tenant(NamedTuple):
     """A key with all permissions, or with those of `key`."""
 
     servers: Servers
+    name: str
     secret: str
     key: Callable[..., Any]
 
@@ -120,7 +121,7 @@ async def tenant(servers: Servers) -> AsyncIterator[Tenant]:
         return secret
 
     logged = servers.osqueue.log.stat().st_size
-    yield Tenant(servers, await key(), key)
+    yield Tenant(servers, name, await key(), key)
     await engine.dispose()
     new = servers.osqueue.log.read_bytes()[logged:].decode(errors="replace")
     assert "unhandled fault" not in new, new

@@ -207,7 +207,17 @@ async def test_the_queue_s_answers_are_the_same_as_the_api_s(client: JobClient, 
         assert error.code in ("SCAIQUEUE_QUEUE_PAUSED", "aborted")
         error = await refused(client.submit({}, type="order"))
         assert error.code in ("SCAIQUEUE_QUEUE_PAUSED", "aborted")
-        assert error.status in (0, 409)
+        assert (error.message, error.status in (0, 409)) == ("The queue is paused.", True)
+        await api.post("/queues/order/resume")
+        await api.post("/pause")
+        error = await refused(client.submit({}, type="order"))
+        assert error.code in ("SCAIQUEUE_SCOPE_PAUSED", "aborted")
+        await api.post("/resume")
+        assert (await api.patch("/queues/order", json={"max_depth": 1})).status_code == 200
+        await client.submit({}, type="order")
+        error = await refused(client.submit({}, type="order"))
+        assert error.code in ("SCAIQUEUE_QUEUE_FULL", "resource_exhausted")
+        assert error.status in (0, 429)
 
 
 async def test_keys_are_asked_for_what_they_may(tenant: Tenant) -> None:

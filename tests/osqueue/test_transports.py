@@ -75,6 +75,13 @@ async def test_without_a_key_the_installation_s_is_used(tenant: Tenant) -> None:
         assert "total" in await client.stats()
 
 
+async def test_another_scheme_is_no_key(tenant: Tenant) -> None:
+    basic = {"Authorization": "Basic dTpw"}
+    async with tenant.session("") as session, session.get("/v1/stats", headers=basic) as answer:
+        assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+        assert (await answer.json())["_tag"] == "AUTH_TOKEN_MISSING"
+
+
 async def test_frames_that_are_no_call(socket: SocketClient) -> None:
     for text in ("{", "[]", "7", '"x"', '{"id": 1, "method": 7}'):
         answer = await socket.raw(text)
