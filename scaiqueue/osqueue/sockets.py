@@ -67,7 +67,7 @@ class Conversation:
 
     async def _answer(self, text: str | bytes) -> None:
         try:
-            frame = _frame.decode(text)
+            frame = _frame.decode(text if isinstance(text, str) else text.decode())
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             await self._refuse(_NULL, Tagged(PROTOCOL_ERROR, f"Not a call: {error}"))
             return

@@ -86,10 +86,10 @@ class SocketClient:
             answer = json.loads(message.data)
             self._waiting.pop(answer["id"]).set_result(answer)
 
-    async def raw(self, text: str, call_id: Any = None) -> Any:
-        """The answer that has the id."""
+    async def raw(self, content: str | bytes, call_id: Any = None) -> Any:
+        """The answer that has the id; bytes go in a binary frame."""
         waiting = self._waiting[call_id] = asyncio.get_running_loop().create_future()
-        await self.socket.send_str(text)
+        await (self.socket.send_str(content) if isinstance(content, str) else self.socket.send_bytes(content))
         return await waiting
 
     async def call(self, method: str, **params: Any) -> Any:

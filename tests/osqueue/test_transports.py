@@ -87,6 +87,7 @@ async def test_frames_that_are_no_call(socket: SocketClient) -> None:
         answer = await socket.raw(text)
         assert answer["id"] is None
         assert (answer["ok"], answer["error"]["_tag"]) == (False, PROTOCOL_ERROR)
+    assert (await socket.raw(b"\xff"))["error"]["_tag"] == PROTOCOL_ERROR
     for name in ("cancelJob", "getState"):
         answer = await socket.raw(json.dumps({"id": name, "method": name}), name)
         error = {"_tag": PROTOCOL_ERROR, "message": f"Unsupported WS method: {name}"}
