@@ -103,9 +103,9 @@ class Front:
         finally:
             self._conversations.discard(conversation)
 
-    async def close(self) -> None:
-        """Hang up on everybody, each with what was asked answered."""
-        await asyncio.gather(*(conversation.close() for conversation in self._conversations))
+    async def close(self, within_s: float) -> None:
+        """Hang up on everybody, with what was asked answered where that takes no longer."""
+        await asyncio.gather(*(conversation.close(within_s) for conversation in self._conversations))
 
 
 def _response(answer: Answer, headers: dict[str, str]) -> web.Response:
@@ -148,7 +148,6 @@ async def serve(settings: Settings, grace_s: float) -> None:
         await web.TCPSite(runner, settings.host, settings.osqueue_port, shutdown_timeout=grace_s).start()
         rest_the_collector()
         await stopping.wait()
-        await front.close()
-        await runner.cleanup()
+        await asyncio.gather(front.close(grace_s), runner.cleanup())
     finally:
         await services.stop()

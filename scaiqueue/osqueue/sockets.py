@@ -59,10 +59,10 @@ class Conversation:
                     await asyncio.wait(self._calls, return_when=asyncio.FIRST_COMPLETED)
         return self._socket
 
-    async def close(self) -> None:
+    async def close(self, within_s: float) -> None:
         """Answer what is under way, then hang up."""
         if self._calls:
-            await asyncio.wait(self._calls)
+            await asyncio.wait(self._calls, timeout=within_s)
         await self._socket.close(code=1001)
 
     async def _answer(self, text: str | bytes) -> None:
