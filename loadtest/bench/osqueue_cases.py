@@ -15,6 +15,7 @@ from scaiqueue.osqueue.messages import CLASSES, SERVICE
 
 SECTION = "osqueue"
 IN_FLIGHT, FILLING, BACKLOG = 32, 256, 50_000
+FLAT = 0.85
 WORKER = "worker-1"
 PAYLOAD = '{"to":"user@example.com","subject":"Hello!","body":"This is message #1"}'
 # The original's claim+complete a second, on two cores with its memory backend and 32 in flight.
@@ -151,9 +152,10 @@ async def _round(deployed: Deployment, transport: Transport, kind: str, count: i
 def _row(name: str, shallow: list[Sample], deep: list[Sample], backlog: int) -> Row:
     row = compare(
         SECTION, f"claim+complete, {name}, {backlog:,} jobs behind", "cycles/s", deep, shallow,
-        reference="the same, nothing behind", durability=_LEASES,
+        reference="the same, nothing behind", durability=_LEASES, server="api",
     )  # fmt: skip
+    assert row.ratio is not None
     wanted = 2 * ORIGINAL[name]
-    row.goal = f"≥ {wanted:,}/s, twice the original's without a backlog"
-    row.met = row.value.median >= wanted
+    row.goal = f"≥ {wanted:,}/s, twice the original's without a backlog, and ≥ {FLAT} × nothing behind"
+    row.met = row.value.median >= wanted and row.ratio.median >= FLAT
     return row
