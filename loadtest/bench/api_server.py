@@ -109,10 +109,15 @@ class Deployment(NamedTuple):
         return text.decode()
 
 
+_API = ("api", "--port", "PORT")
+
+
 @contextmanager
-def deployment(redis: RedisServer | None = None, *, own_persister: bool = False) -> Iterator[Deployment]:
-    """`scaiqueue api` with one process, on a Redis of its own (or the one given) and a MariaDB of its own.
-    Rows are written by it or, with `own_persister`, by a `scaiqueue persister` beside it.
+def deployment(
+    redis: RedisServer | None = None, *, own_persister: bool = False, command: Sequence[str] = _API
+) -> Iterator[Deployment]:
+    """One process of `scaiqueue api`, or of another `command`, on a Redis of its own (or the one given) and a
+    MariaDB of its own. Rows are written by it or, with `own_persister`, by a `scaiqueue persister` beside it.
 
     The limit on messages that are not yet rows is lifted, so that a burst measures the API and no refusal.
     """
@@ -130,7 +135,7 @@ def deployment(redis: RedisServer | None = None, *, own_persister: bool = False)
                 "SCAIQUEUE_PERSIST": str(not own_persister).lower(),
             }
             with ExitStack() as stack:
-                api = HttpServer(["scaiqueue", "api", "--port", "PORT"], "/healthz", environment)
+                api = HttpServer(["scaiqueue", *command], "/healthz", environment)
                 stack.enter_context(api)
                 persister = None
                 if own_persister:

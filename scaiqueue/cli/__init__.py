@@ -20,6 +20,7 @@ app = App(
 for _name, _help in {
     "dev": "Everything on this machine: servers, API and worker; Ctrl-C ends it.",
     "api": "The HTTP API.",
+    "osqueue": "osqueue's protocol, for its clients and workers.",
     "worker": "The agents.",
     "persister": "Writes rows beside API processes that run with SCAIQUEUE_PERSIST=false.",
     "doctor": "Check servers and settings, with remedies.",
