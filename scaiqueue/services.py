@@ -28,6 +28,7 @@ from scaiqueue.keys import QueueKeys, ScopeKeys, Shard
 from scaiqueue.moments import now_ms
 from scaiqueue.persister.service import Persister
 from scaiqueue.queueing.administration import Administration
+from scaiqueue.queueing.backfill import Backfiller
 from scaiqueue.queueing.claim import Claimer
 from scaiqueue.queueing.configure import Configurator, Repairer
 from scaiqueue.queueing.depths import Depths, read_depths
@@ -43,6 +44,7 @@ from scaiqueue.queueing.reviews import Reviews
 from scaiqueue.queueing.rulebook import Rulebooks, RuleKeeper
 from scaiqueue.queueing.settle import Settlement
 from scaiqueue.queueing.signals import Signals
+from scaiqueue.queueing.subscriptions import Subscriptions
 from scaiqueue.queueing.waiting import WaitingRoom
 from scaiqueue.recovery import progress
 from scaiqueue.recovery.service import Limits, Recovery
@@ -178,6 +180,15 @@ class Services:
             settings,
             self._rows_lead,
         )
+        self.backfiller = Backfiller(self.gate, self.engine, watermarks, self.directory, self.configurator)
+        self.subscriptions = Subscriptions(
+            self.redis,
+            self.engine,
+            self.configurator,
+            self.removal,
+            self.backfiller,
+            lambda scope_id: self.changed("scope", scope_id),
+        )
         self.redriver = Redriver(self.gate, self.engine, watermarks, self.directory)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -194,6 +205,7 @@ class Services:
         self._spawn("waiting room", self.room.run())
         self._spawn("redrive", self.redriver.run())
         self._spawn("assembler", self.assembler.run())
+        self._spawn("backfill", self.backfiller.run())
         self._spawn("fallback sweep", self.sweep.run())
         self._spawn("keys", self.key_ring.run())
         self._spawn("memory", self.memory.run())

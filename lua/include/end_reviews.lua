@@ -4,8 +4,12 @@
 -- @include decided_at
 local REVIEW_BYTES = 8388608 -- a header is read with its body: a call stops there, after one message at least
 
-local function on_timeout(id)
-  local envelope = redis.call("HGET", SCOPE_ROOT .. ":body", id) or ""
+local function on_timeout(id, record)
+  local key, field = ":body", id
+  if record[R_SHARED] ~= "" then
+    key, field = ":shared", record[R_SHARED]
+  end
+  local envelope = redis.call("HGET", SCOPE_ROOT .. key, field) or ""
   local known, header = pcall(cjson.decode, (envelope:match("^[^\n]*")))
   local spec = known and type(header) == "table" and header.hitl_spec
   local outcome_named = type(spec) == "table" and spec.on_timeout
@@ -46,7 +50,7 @@ local function end_reviews(q, limit, counts)
     end
     ended = i
     if not changed[id] then
-      local name = time_out(change(id, records[i], q, "review"), q, on_timeout(id))
+      local name = time_out(change(id, records[i], q, "review"), q, on_timeout(id, records[i]))
       counts[name] = (counts[name] or 0) + 1
     end
   end

@@ -45,6 +45,7 @@ local function copy(rule, m, out, slug)
   local child = {
     id = derived_id(m.id, slug, m.cause),
     stored = m.stored,
+    shared = m.shared,
     envelope = m.envelope,
     rank = m.rank,
     attempts = 0,

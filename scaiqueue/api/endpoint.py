@@ -29,6 +29,8 @@ BASE = "/v1/modules/scaiqueue"
 
 _uuid = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
+# Of the caller's own making: they may hold slashes.
+_LONG = ("correlation_id", "idempotency_key")
 _placeholder = re.compile(r"\{(\w+)\}")
 
 T = TypeVar("T")
@@ -82,7 +84,7 @@ class Call:
             entry = await self.services.directory.queue(await self.scope(), self.path("queue"))
         else:
             self.principal.require_scope(entry.scope.id)
-        self.principal.require_queue(entry.id)
+        self.principal.require_queue(entry.owner_id)
         return entry
 
     async def fresh_scope(self) -> ScopeRow:
@@ -99,7 +101,7 @@ class Call:
         row = await queues.find(self.services.engine, scope.id, self.path("queue"))
         if row is None:
             raise QueueError(Code.SCAIQUEUE_QUEUE_NOT_FOUND)
-        self.principal.require_queue(row.id)
+        self.principal.require_queue(row.owner_id)
         return scope, row
 
     async def message_id(self, scope: ScopeEntry) -> str:
@@ -115,14 +117,19 @@ class Call:
         if self.principal.queues is not None:
             record = await self.services.reader.record(scope, message_id)
             queue = await self.services.directory.queue(scope, record.queue)
-            self.principal.require_queue(queue.id)
+            self.principal.require_queue(queue.owner_id)
 
     async def allowed_slugs(self, scope: ScopeEntry) -> list[str] | None:
         """Slugs of the queues that the key is limited to; None: it isn't."""
         if self.principal.queues is None:
             return None
         found = await queues.page(self.services.engine, scope.id, "", 1000, self.principal.queues)
-        return [queue.slug for queue in found]
+        allowed = [queue.slug for queue in found]
+        for queue in found:
+            if queue.parsed.consumer_mode == "broadcast":
+                held = await queues.of_subscriptions(self.services.engine, scope.id, queue.slug)
+                allowed += [row.slug for row in held]
+        return allowed
 
     async def body(self, decoder: msgspec.json.Decoder[T], *, optional: bool = False) -> T:
         """The request's body, checked. An absent one is `{}` where `optional`."""
@@ -239,8 +246,8 @@ class Endpoint:
 
 
 def _typed(match: re.Match[str]) -> str:
-    """Ids of the caller's own making may hold slashes; they stand last."""
-    return f"{{{match[1]}_ref:{'path' if match[1] == 'correlation_id' else 'str'}}}"
+    """What may hold slashes stands last."""
+    return f"{{{match[1]}_ref:{'path' if match[1] in _LONG else 'str'}}}"
 
 
 class Registry:

@@ -141,11 +141,21 @@ class RuleKeeper:
         await self._books.apply(keys, book, closing)
         await self._announce(keys.scope_id)
 
+    async def _refuse_broadcast(self, scope: ScopeRow, then: Then) -> None:
+        """Rules send messages to queues, not to subscriptions."""
+        for name, action in (("route", then.route), ("escalate", then.escalate)):
+            row = await queues.find(self._engine, scope.id, action.queue) if action and action.queue else None
+            settings = None if row is None else row.parsed
+            if settings and (settings.consumer_mode == "broadcast" or settings.access == "copies"):
+                why = "A broadcast queue and its subscriptions can't be targets"
+                raise invalid_rule(Detail(f"then.{name}.queue", why))
+
     async def _columns(self, scope: ScopeRow, asked: Asked) -> dict[str, Any]:
         async def find_queue(reference: str) -> str | None:
             row = await queues.find(self._engine, scope.id, reference)
             return None if row is None else row.slug
 
+        await self._refuse_broadcast(scope, asked.then)
         queue, definition = await checked(asked.trigger, asked.queue, asked.when, asked.then, find_queue)
         return {
             "name": asked.name,

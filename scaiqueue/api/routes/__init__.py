@@ -20,6 +20,7 @@ from scaiqueue.api.routes.scopes import scopes
 from scaiqueue.api.routes.settling import settling
 from scaiqueue.api.routes.stats import stats
 from scaiqueue.api.routes.streams import streams
+from scaiqueue.api.routes.subscriptions import subscriptions
 from scaiqueue.api.routes.system import system
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -39,6 +40,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *routing.endpoints,
     *streams.endpoints,
     *following.endpoints,
+    *subscriptions.endpoints,
     *keys.endpoints,
     *system.endpoints,
 )

@@ -21,7 +21,7 @@ claiming = Registry("Messages")
 
 _claim = msgspec.json.Decoder(Claim)
 _claim_many = msgspec.json.Decoder(ClaimMany)
-_CLAIM_ERRORS = (
+CLAIM_ERRORS = (
     Code.SCAIQUEUE_SCOPE_PAUSED,
     Code.SCAIQUEUE_QUEUE_PAUSED,
     Code.SCAIQUEUE_SYSTEM_QUEUE_READONLY,
@@ -33,7 +33,7 @@ async def queues_named(call: Call, scope: ScopeEntry, names: list[str]) -> tuple
     found: dict[str, QueueEntry] = {}
     for name in names:
         queue = await call.services.directory.queue(scope, name)
-        call.principal.require_queue(queue.id)
+        call.principal.require_queue(queue.owner_id)
         found[queue.id] = queue
     return tuple(found.values())
 
@@ -92,7 +92,7 @@ async def _disconnected(call: Call) -> None:
     body_optional=True,
     answer=ClaimedMessage,
     many=True,
-    errors=_CLAIM_ERRORS,
+    errors=CLAIM_ERRORS,
 )
 async def claim(call: Call) -> Rendered:
     """Answers a list, empty when there is none. Each message is leased: complete, fail, release or extend
@@ -109,7 +109,7 @@ async def claim(call: Call) -> Rendered:
     body=ClaimMany,
     answer=ClaimedMessage,
     many=True,
-    errors=(*_CLAIM_ERRORS, Code.SCAIQUEUE_QUEUE_NOT_FOUND),
+    errors=(*CLAIM_ERRORS, Code.SCAIQUEUE_QUEUE_NOT_FOUND),
 )
 async def claim_many(call: Call) -> Rendered:
     """Queues that are paused or archived are passed over, unless all of them are."""

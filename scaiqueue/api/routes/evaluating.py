@@ -88,7 +88,7 @@ async def evaluate_rules(call: Call) -> Rendered:
         raise invalid(Detail("message", "Give either message or message_id"))
     slug, message_id, header, body, overlay, rank, attempts = await _subject(call, asked)
     queue = await call.services.directory.queue(scope, asked.queue or slug)
-    call.principal.require_queue(queue.id)
+    call.principal.require_queue(queue.owner_id)
     attempts = attempts if asked.attempts is None else asked.attempts
     item = EvaluateItem(message_id, join_envelope(header, body), overlay, rank, attempts)
     trigger = asked.trigger.removeprefix("message_")

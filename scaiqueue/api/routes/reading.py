@@ -102,7 +102,7 @@ async def queue_slug(call: Call, scope: ScopeEntry, name: str | None) -> str | N
     if name is None:
         return None
     queue = await call.services.directory.queue(scope, name)
-    call.principal.require_queue(queue.id)
+    call.principal.require_queue(queue.owner_id)
     return queue.slug
 
 

@@ -106,7 +106,7 @@ async def redrive(call: Call) -> Rendered:
     target = ""
     if asked.target is not None:
         queue = await call.services.directory.queue(scope, asked.target)
-        call.principal.require_queue(queue.id)
+        call.principal.require_queue(queue.owner_id)
         if queue.slug in SYSTEM_QUEUES:
             raise QueueError(Code.SCAIQUEUE_SYSTEM_QUEUE_READONLY)
         target = queue.slug
