@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from scaiqueue.access.gate import Standing
 from scaiqueue.queueing import metrics, refusals
 from scaiqueue.queueing.batching import MAX_BYTES, Batchers
 from scaiqueue.queueing.configure import Repairer
@@ -67,6 +68,11 @@ def _lease(reply: list[Any]) -> Lease:
     return Lease(token, messages, found)
 
 
+async def for_good() -> float:
+    """The standing of a caller whom nothing can end."""
+    return float("inf")
+
+
 class Claimer:
     """Sends claims through the `claim` script; those of the same queues share a call."""
 
@@ -77,16 +83,21 @@ class Claimer:
         self.batchers: Batchers[ClaimRequest, None, list[Any]] = Batchers()
 
     async def claim(
-        self, scope: ScopeEntry, request: ClaimRequest, gone: asyncio.Future[Any] | None = None
+        self,
+        scope: ScopeEntry,
+        request: ClaimRequest,
+        gone: asyncio.Future[Any] | None = None,
+        standing: Standing = for_good,
     ) -> list[Lease]:
         """What the script hands out, nothing if there is nothing in time.
 
-        `gone` ends the wait when it is done: nobody listens any more. Raises QueueError for a queue that
-        is paused, archived, read-only or gone.
+        `gone` ends the wait when it is done: nobody listens any more. `standing` is asked before each look.
+        Raises its error, and QueueError for a queue that is paused, archived, read-only or gone.
         """
         if not request.wait_s:
             return await self._take(scope, request)
         deadline = time.monotonic() + request.wait_s
+        stands_s = await standing()
         with self._room.seat([queue.keys for queue in request.queues]) as seat:
             while True:
                 seat.woken.clear()
@@ -96,7 +107,8 @@ class Claimer:
                     seat.pass_on = bool(taken) or seat.woken.is_set()
                     return taken
                 with metrics.claims_waiting.track_inprogress():
-                    await _first(seat.woken, gone, left)
+                    await _first(seat.woken, gone, min(left, stands_s))
+                stands_s = await standing()
 
     async def _take(self, scope: ScopeEntry, request: ClaimRequest) -> list[Lease]:
         leases: list[Lease] = []

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from scaiqueue.errors import Code, QueueError
 from scaiqueue.moments import now_ms
-from scaiqueue.queueing.principals import Principal
+from scaiqueue.queueing.principals import Principal, Rate
 from scaiqueue.rows import api_keys
 from scaiqueue.rows.api_keys import KeyRow
 
@@ -49,22 +49,26 @@ class _Held:
     looked_at: float
 
 
-def _principal(row: KeyRow) -> Principal:
+def _principal(row: KeyRow, default_rate: int) -> Principal:
     scopes = msgspec.json.decode(row.scopes, type=frozenset[str])
     queues = msgspec.json.decode(row.queues, type=frozenset[str])
     permissions = msgspec.json.decode(row.permissions, type=frozenset[str])
-    return Principal(row.id, row.tenant_id, permissions, scopes or None, queues or None)
+    limit = row.rate_limit or default_rate
+    rate = Rate(limit, row.rate_burst or limit) if limit else None
+    return Principal(row.id, row.tenant_id, permissions, scopes or None, queues or None, row.expires_at, rate)
 
 
 class KeyRing:
     """Who a key belongs to.
 
     A change is seen at once where the word of it arrives, and after MAX_AGE_S in any case. While the row
-    store can't be asked, keys seen before stay good, so that consumers go on.
+    store can't be asked, keys seen before stay good, so that consumers go on. `default_rate`: calls a minute
+    of a key that has no limit of its own, 0 any number.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, default_rate: int = 0) -> None:
         self._engine = engine
+        self._default_rate = default_rate
         self._held: OrderedDict[str, _Held] = OrderedDict()
         # By the hash of the whole header: what was found good need not be taken apart again.
         self._headers: dict[bytes, _Held] = {}
@@ -123,7 +127,7 @@ class KeyRing:
             if (gone := self._held.pop(key_hash, None)) is not None:
                 self._forget_headers(gone.row.id)
             return None
-        held = self._held[key_hash] = _Held(row, _principal(row), began)
+        held = self._held[key_hash] = _Held(row, _principal(row, self._default_rate), began)
         self._held.move_to_end(key_hash)
         while len(self._held) > MAX_ENTRIES:
             self._held.popitem(last=False)

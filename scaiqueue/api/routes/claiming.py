@@ -6,6 +6,7 @@ import asyncio
 
 import msgspec
 
+from scaiqueue.access.gate import Standing
 from scaiqueue.api.answers import Rendered
 from scaiqueue.api.claims import Claim, ClaimMany
 from scaiqueue.api.endpoint import Call, Registry
@@ -32,8 +33,7 @@ async def queues_named(call: Call, scope: ScopeEntry, names: list[str]) -> tuple
     """The queues, each once, in the order given."""
     found: dict[str, QueueEntry] = {}
     for name in names:
-        queue = await call.services.directory.queue(scope, name)
-        call.principal.require_queue(queue.id)
+        queue = await call.queue_named(scope, name)
         found[queue.id] = queue
     return tuple(found.values())
 
@@ -63,7 +63,7 @@ async def take(
     else:
         gone = asyncio.ensure_future(_disconnected(call))
         try:
-            taken = await call.services.claimer.claim(scope, request, gone)
+            taken = await call.services.claimer.claim(scope, request, gone, _standing(call, scope, queues))
             if gone.done() and taken and not request.key:
                 items = [ReleaseItem(id, lease.token, holder) for lease in taken for id in lease.ids]
                 await call.services.settlement.release.settle(scope, items)
@@ -77,6 +77,19 @@ def _claim_key(scope: ScopeEntry, queues: tuple[QueueEntry, ...], holder: str, c
     if claim_id is None:
         return ""
     return scope.keys.claim(" ".join([holder, *(queue.slug for queue in queues)]), claim_id)
+
+
+def _standing(call: Call, scope: ScopeEntry, queues: tuple[QueueEntry, ...]) -> Standing:
+    """Asks anew whether the call may be made, as if it came now."""
+    access, authorization = call.services.access, call.request.headers.get("authorization")
+
+    async def check() -> float:
+        principal = await call.services.key_ring.authenticate(authorization)
+        for queue in queues:
+            await access.require(principal, call.permission, scope.id, queue.id)
+        return await access.seconds_left(principal, scope.id)
+
+    return check
 
 
 async def _disconnected(call: Call) -> None:

@@ -1,0 +1,45 @@
+"""Whether a call to an endpoint may be made: the decision of `scaiqueue.access` about what its path names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scaiqueue.access.gate import refused
+from scaiqueue.access.policy import MANAGE, Reason
+from scaiqueue.errors import Code, QueueError
+
+if TYPE_CHECKING:
+    from scaiqueue.api.endpoint import Call, Endpoint
+
+
+def known_to_be_open(endpoint: Endpoint, call: Call) -> bool:
+    """True where nothing is limited and the process knows it: most calls are let in by this alone."""
+    principal = call.principal
+    if principal.limited or endpoint.needs not in principal.permissions:
+        return False
+    names = endpoint.names
+    return "scope" not in names or call.services.access.is_open(call.known_place("queue" in names))
+
+
+async def admit(endpoint: Endpoint, call: Call) -> None:
+    """Raises AUTHZ_PERMISSION_DENIED, and that something is not found only to who may use the scope."""
+    access, principal, permission = call.services.access, call.principal, endpoint.needs
+    if not permission:
+        return
+    if "scope" not in endpoint.names:
+        await access.require(principal, permission)
+        return
+    try:
+        scope = await call.scope()
+    except QueueError as error:
+        if error.code is Code.SCAIQUEUE_SCOPE_NOT_FOUND and permission not in principal.permissions:
+            raise refused(Reason.permission, permission) from None
+        raise
+    await access.require(principal, permission, scope.id)
+    if "queue" in endpoint.names:
+        queue = await call.queue()
+        await access.require(principal, permission, scope.id, queue.id)
+    elif "message" in endpoint.names:
+        await call.require_message(scope, await call.message_id(scope))
+    elif permission == MANAGE and not endpoint.names_queues:
+        await call.every_queue(scope.id)
