@@ -28,7 +28,7 @@ class KeyPrincipal(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     type: Literal["api_key"] = "api_key"
 
 
-class AnyPrincipal(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+class AnyPrincipal(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """An API key by its id; or `everyone`, without one."""
 
     type: Literal["api_key", "everyone"] = "api_key"
