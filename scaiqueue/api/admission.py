@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def known_to_be_open(endpoint: Endpoint, call: Call) -> bool:
-    """True where nothing is limited and the process knows it: most calls are let in by this alone."""
-    principal = call.principal
-    if principal.limited or endpoint.needs not in principal.permissions:
-        return False
+    """Of a call that concerns a scope: most are let in by this alone."""
     names = endpoint.names
-    return "scope" not in names or call.services.access.is_open(call.known_place("queue" in names))
+    if "scope" not in names:
+        return False
+    place = call.known_place("queue" in names)
+    return call.services.access.lets_in(call.principal, endpoint.needs, place)
 
 
 async def admit(endpoint: Endpoint, call: Call) -> None:

@@ -93,9 +93,7 @@ class Relay:
             try:
                 scope = await self._directory.scope(tenant, scope_id)
                 queue = await self._directory.queue(scope, OUTBOUND)
-                request = ClaimRequest(queues=(queue,), holder=ACTOR, want=BATCH, wait_s=WAIT_S)
-                for lease in await self._claimer.claim(scope, request):
-                    await self._send(scope, [*departures(lease)])
+                await self._empty(scope, queue)
                 continue
             except QueueError as error:
                 if error.code in (Code.SCAIQUEUE_SCOPE_NOT_FOUND, Code.SCAIQUEUE_QUEUE_NOT_FOUND):
@@ -103,6 +101,18 @@ class Relay:
             except (RedisError, SQLAlchemyError, NotReadyError, OSError, TimeoutError) as error:
                 _log.warning("relay waits", scope=scope_id, error=str(error)[:300])
             await asyncio.sleep(RETRY_S)
+
+    async def _empty(self, scope: ScopeEntry, queue: QueueEntry) -> None:
+        """All that is there, and what comes within a while."""
+        request = ClaimRequest(queues=(queue,), holder=ACTOR, want=BATCH)
+        with self._room.seat([queue.keys]) as seat:
+            while True:
+                seat.woken.clear()
+                for lease in await self._claimer.claim(scope, request):
+                    await self._send(scope, [*departures(lease)])
+                    seat.woken.set()
+                if not await _first(seat.woken, WAIT_S) or self._room.closing:
+                    return
 
     async def _send(self, scope: ScopeEntry, leaving: Sequence[Departure]) -> None:
         by_scope: dict[str, list[Departure]] = {}
@@ -183,9 +193,10 @@ class Relay:
             await self._settlement.release.settle(scope, waiting)
 
 
-async def _first(changed: asyncio.Event, seconds: float) -> None:
+async def _first(event: asyncio.Event, seconds: float) -> bool:
+    """True when it is set in time."""
     try:
         async with asyncio.timeout(seconds):
-            await changed.wait()
+            return await event.wait()
     except TimeoutError:
-        pass
+        return False

@@ -81,12 +81,14 @@ def _claim_key(scope: ScopeEntry, queues: tuple[QueueEntry, ...], holder: str, c
 
 def _standing(call: Call, scope: ScopeEntry, queues: tuple[QueueEntry, ...]) -> Standing:
     """Asks anew whether the call may be made, as if it came now."""
-    access, authorization = call.services.access, call.request.headers.get("authorization")
+    access, keys = call.services.access, call.services.key_ring
+    authorization = call.request.headers.get("authorization")
 
     async def check() -> float:
-        principal = await call.services.key_ring.authenticate(authorization)
-        for queue in queues:
-            await access.require(principal, call.permission, scope.id, queue.id)
+        principal = keys.known(authorization) or await keys.authenticate(authorization)
+        if not access.lets_in(principal, call.permission, scope.id):
+            for queue in queues:
+                await access.require(principal, call.permission, scope.id, queue.id)
         return await access.seconds_left(principal, scope.id)
 
     return check
