@@ -132,12 +132,16 @@ class AccessGate:
 
     async def run(self) -> None:
         """Ask for the version, again and again, until cancelled: word of a change may be lost."""
+        readable = True
         while True:
             began = time.monotonic()
             try:
                 self.heard(await rows.version(self._engine, LOOK_WITHIN_S))
+                readable = True
             except (SQLAlchemyError, OSError, TimeoutError) as error:
-                _log.warning("access version not readable", error=str(error)[:300])
+                if readable:
+                    _log.warning("access version not readable", error=str(error)[:300])
+                readable = False
             await asyncio.sleep(max(0.0, began + LOOK_EVERY_S - time.monotonic()))
 
 
