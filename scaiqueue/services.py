@@ -332,7 +332,7 @@ class Services:
 
     def _access_changed(self) -> None:
         """Keys, grants or ACLs: who waits is asked again whether it may."""
-        self.key_ring.clear()
+        self.key_ring.outdate()
         self.room.wake_all()
 
     def _woken(self, root: str) -> None:

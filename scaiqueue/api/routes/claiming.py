@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import msgspec
 
@@ -80,16 +81,22 @@ def _claim_key(scope: ScopeEntry, queues: tuple[QueueEntry, ...], holder: str, c
 
 
 def _standing(call: Call, scope: ScopeEntry, queues: tuple[QueueEntry, ...]) -> Standing:
-    """Asks anew whether the call may be made, as if it came now."""
+    """Asks anew whether the call may be made, as if it came now, where something has changed or ended."""
     access, keys = call.services.access, call.services.key_ring
     authorization = call.request.headers.get("authorization")
+    seen, ends = -1, 0.0
 
     async def check() -> float:
-        principal = keys.known(authorization) or await keys.authenticate(authorization)
-        if not access.lets_in(principal, call.permission, scope.id):
-            for queue in queues:
-                await access.require(principal, call.permission, scope.id, queue.id)
-        return await access.seconds_left(principal, scope.id)
+        nonlocal seen, ends
+        now = time.monotonic()
+        if access.version != seen or now >= ends:
+            seen = access.version
+            principal = keys.known(authorization) or await keys.authenticate(authorization)
+            if not access.lets_in(principal, call.permission, scope.id):
+                for queue in queues:
+                    await access.require(principal, call.permission, scope.id, queue.id)
+            ends = now + await access.seconds_left(principal, scope.id)
+        return ends - now
 
     return check
 
