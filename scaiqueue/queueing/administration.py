@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils import uuid7
@@ -97,13 +98,11 @@ class Administration:
 
     async def ensure_outbound(self, scope: ScopeRow) -> None:
         """The queue where messages wait to be sent to other scopes."""
-        if await queues.find(self._engine, scope.id, OUTBOUND) is not None:
-            return
-        queue = self._system_queue(scope, OUTBOUND)
-        try:
-            await queues.create(self._engine, queue)
-        except QueueSlugTaken:  # another process was first
-            return
+        queue = await queues.find(self._engine, scope.id, OUTBOUND)
+        if queue is None:
+            queue = self._system_queue(scope, OUTBOUND)
+            with suppress(QueueSlugTaken):  # another process was first, and made the same
+                await queues.create(self._engine, queue)
         await self._configurator.apply(scope, [queue], itself=False)
         await self._announce(scope.id)
 

@@ -127,9 +127,9 @@ class Relay:
         # Asked of the rows each time: a trust that was taken back lets nothing in any more.
         terms = await terms_between(self._engine, scope.id, target)
         for message in messages:
-            queue = await self._trusting(scope, message, terms)
-            if queue is None:
-                results[message.id] = UNTRUSTED
+            queue = await self._target(scope, message, terms)
+            if isinstance(queue, str):
+                results[message.id] = queue
                 continue
             draft = arrival(message, queue)
             if len(draft.header) > MAX_HEADER:
@@ -145,19 +145,19 @@ class Relay:
             results |= {message.id: result for (message, _, _), result in zip(drafts, sent, strict=True)}
         await self._settle(scope, target, messages, results)
 
-    async def _trusting(
+    async def _target(
         self, scope: ScopeEntry, message: Departure, terms: Sequence[Terms]
-    ) -> QueueEntry | None:
-        """Where the message goes, if that lets it in."""
-        if not terms:
-            return None
+    ) -> QueueEntry | str:
+        """Where the message goes; or the reason why it can't."""
+        let_in = [each for each in terms if each.passes(message.header)]
+        if not let_in:
+            return UNTRUSTED
         try:
             place = await self._directory.scope(scope.row.tenant_id, message.scope_id)
             queue = await self._directory.queue(place, message.queue)
         except QueueError:
-            return None
-        let_in = any(each.lets_into(queue.id) and each.passes(message.header) for each in terms)
-        return queue if let_in else None
+            return CLOSED
+        return queue if any(each.lets_into(queue.id) for each in let_in) else UNTRUSTED
 
     async def _settle(
         self,

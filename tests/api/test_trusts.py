@@ -164,9 +164,10 @@ async def test_a_target_that_is_gone_or_closed(border: Border) -> None:
     await border.api.http.post(f"{border.there}/queues/parcels/resume")
     await border.settled(waiting)
     await border.arrived()
-    assert (await border.api.http.delete(border.there, params={"force": "true"})).is_success
-    lost = await border.settled(await border.publish(), "pending", "_dead_letter")
-    assert lost["origin"]["reason"] == "TRUST_MISSING"
+    for gone, reason in ((border.there + "/queues/parcels", "ROUTE_TARGET"), (border.there, "TRUST_MISSING")):
+        assert (await border.api.http.delete(gone, params={"force": "true"})).is_success
+        lost = await border.settled(await border.publish(), "pending", "_dead_letter")
+        assert lost["origin"]["reason"] == reason
 
 
 async def _tried(border: Border, message_id: str) -> bool:
