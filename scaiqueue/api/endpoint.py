@@ -242,15 +242,14 @@ class Endpoint:
         if principal is None:
             principal = await services.key_ring.authenticate(authorization)
         call = Call(request, principal, services, self.needs)
-        if principal.rate is not None:
-            told = await services.rates.take(principal.key_id, principal.rate, request.scope["state"])
-            await admit(self, call)
-            answer = await self.handler(call)
-            answer.headers = {**answer.headers, **told}
-            return answer
+        rate = principal.rate
+        told = rate and await services.rates.take(principal.key_id, rate, request.scope["state"])
         if not known_to_be_open(self, call):
             await admit(self, call)
-        return await self.handler(call)
+        answer = await self.handler(call)
+        if told:
+            answer.headers = {**answer.headers, **told}
+        return answer
 
     def route(self, services: Callable[[], Services]) -> HTTPRouteHandler:
         """The Litestar handler."""

@@ -19,8 +19,8 @@ from tests.eventually import eventually
 from tests.servers import RedisServer
 
 ALL = ["scaiqueue:view", "scaiqueue:publish", "scaiqueue:consume", "scaiqueue:manage"]
-# A second is promised. Here it must only be plain that nobody waited for the claim's own end: the machine that
-# runs the tests may be busy.
+# A second is promised. Here it must only be plain that nobody waited for the end of the claim itself: the machine
+# that runs the tests may be busy.
 WITHIN_S = 10.0
 
 
