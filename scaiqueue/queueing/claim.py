@@ -97,10 +97,10 @@ class Claimer:
         if not request.wait_s:
             return await self._take(scope, request)
         deadline = time.monotonic() + request.wait_s
-        stands_s = await standing()
         with self._room.seat([queue.keys for queue in request.queues]) as seat:
             while True:
                 seat.woken.clear()
+                stands_s = await standing()
                 taken = await self._take(scope, request)
                 left = deadline - time.monotonic()
                 if taken or left <= 0 or self._room.closing or (gone is not None and gone.done()):
@@ -108,7 +108,6 @@ class Claimer:
                     return taken
                 with metrics.claims_waiting.track_inprogress():
                     await _first(seat.woken, gone, min(left, stands_s))
-                stands_s = await standing()
 
     async def _take(self, scope: ScopeEntry, request: ClaimRequest) -> list[Lease]:
         leases: list[Lease] = []

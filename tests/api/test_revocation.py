@@ -19,7 +19,7 @@ from tests.eventually import eventually
 from tests.servers import RedisServer
 
 ALL = ["scaiqueue:view", "scaiqueue:publish", "scaiqueue:consume", "scaiqueue:manage"]
-# A second is promised. Here it must only be plain that nobody waited for the end of the claim itself: the machine
+# A second is promised. Here it must only be plain that nobody waited for the end of the claim: the machine
 # that runs the tests may be busy.
 WITHIN_S = 10.0
 
