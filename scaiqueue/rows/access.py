@@ -95,6 +95,7 @@ async def create_grant(engine: AsyncEngine, grant: GrantRow, most: int) -> int |
         await raise_version(connection)
         count = select(func.count()).select_from(grants).where(grants.c.scope_id == grant.scope_id)
         if (await connection.execute(count)).scalar_one() >= most:
+            await connection.rollback()
             return None
         await connection.execute(insert(grants).values(**msgspec.structs.asdict(grant)))
         return await _version(connection)
