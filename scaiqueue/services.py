@@ -321,7 +321,7 @@ class Services:
     def _changed(self, kind: str, name: str) -> None:
         if kind == "key":
             self.key_ring.forget(name)
-            self.room.wake_all()
+            self._access_changed()
         elif kind == "access":
             self.access.heard(int(name))
         elif kind == "scope":
@@ -334,6 +334,7 @@ class Services:
         """Keys, grants or ACLs: who waits is asked again whether it may."""
         self.key_ring.outdate()
         self.room.wake_all()
+        self.audience.wake_all()
 
     def _woken(self, root: str) -> None:
         """Something is in a queue, or has happened to a stream."""

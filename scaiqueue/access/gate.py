@@ -161,3 +161,8 @@ def refused(reason: Reason, permission: str, scope_id: str = "", queue_id: str =
 
 Standing = Callable[[], Coroutine[Any, Any, float]]
 """Of a call that waits: raises once it may not go on, else says for how many seconds it may at least."""
+
+
+async def for_good() -> float:
+    """The standing of a caller whom nothing can end."""
+    return float("inf")

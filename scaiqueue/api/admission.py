@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from scaiqueue.access.gate import refused
+from scaiqueue.access.gate import Standing, refused
 from scaiqueue.access.policy import MANAGE, Reason
 from scaiqueue.errors import Code, QueueError
 
@@ -43,3 +45,24 @@ async def admit(endpoint: Endpoint, call: Call) -> None:
         await call.require_message(scope, await call.message_id(scope))
     elif permission == MANAGE and not endpoint.names_queues:
         await call.every_queue(scope.id)
+
+
+def standing(call: Call, scope_id: str, queue_ids: Sequence[str]) -> Standing:
+    """Asks anew whether the call may be made, as if it came now, where something has changed or ended."""
+    access, keys = call.services.access, call.services.key_ring
+    authorization = call.request.headers.get("authorization")
+    seen, ends = -1, 0.0
+
+    async def check() -> float:
+        nonlocal seen, ends
+        now = time.monotonic()
+        if access.version != seen or now >= ends:
+            seen = access.version
+            principal = keys.known(authorization) or await keys.authenticate(authorization)
+            if not access.lets_in(principal, call.permission, scope_id):
+                for queue_id in queue_ids:
+                    await access.require(principal, call.permission, scope_id, queue_id)
+            ends = now + await access.seconds_left(principal, scope_id)
+        return ends - now
+
+    return check

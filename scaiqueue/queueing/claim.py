@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from scaiqueue.access.gate import Standing
+from scaiqueue.access.gate import Standing, for_good
 from scaiqueue.queueing import metrics, refusals
 from scaiqueue.queueing.batching import MAX_BYTES, Batchers
 from scaiqueue.queueing.configure import Repairer
@@ -66,11 +66,6 @@ def _lease(reply: list[Any]) -> Lease:
         return Lease(token, messages, {})
     found = {extras[at]: (extras[at + 1], extras[at + 2]) for at in range(0, len(extras), 3)}
     return Lease(token, messages, found)
-
-
-async def for_good() -> float:
-    """The standing of a caller whom nothing can end."""
-    return float("inf")
 
 
 class Claimer:

@@ -103,8 +103,9 @@ def settings_page() -> str:
 def metrics_page() -> str:
     """What `/metrics` of the API and the worker's port show."""
     head = "| metric | type | labels | is |\n|---|---|---|---|\n"
-    modules = (api_metrics, stream_metrics, persister_metrics, recovery_metrics, fallback_metrics)
-    modules = (api_metrics, access_metrics, persister_metrics, recovery_metrics, fallback_metrics)
+    modules = (
+        api_metrics, access_metrics, stream_metrics, persister_metrics, recovery_metrics, fallback_metrics,
+    )  # fmt: skip
     api = head + "".join(_metrics(modules)) + HTTP_METRICS
     return (
         "# Metrics\n\nGenerated from the code, for Prometheus. No label grows with queues or messages; beyond 1,000 "

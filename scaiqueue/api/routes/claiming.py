@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import msgspec
 
-from scaiqueue.access.gate import Standing
+from scaiqueue.api.admission import standing
 from scaiqueue.api.answers import Rendered
 from scaiqueue.api.claims import Claim, ClaimMany
 from scaiqueue.api.endpoint import Call, Registry
@@ -64,7 +63,9 @@ async def take(
     else:
         gone = asyncio.ensure_future(_disconnected(call))
         try:
-            taken = await call.services.claimer.claim(scope, request, gone, _standing(call, scope, queues))
+            taken = await call.services.claimer.claim(
+                scope, request, gone, standing(call, scope.id, [queue.id for queue in queues])
+            )
             if gone.done() and taken and not request.key:
                 items = [ReleaseItem(id, lease.token, holder) for lease in taken for id in lease.ids]
                 await call.services.settlement.release.settle(scope, items)
@@ -78,27 +79,6 @@ def _claim_key(scope: ScopeEntry, queues: tuple[QueueEntry, ...], holder: str, c
     if claim_id is None:
         return ""
     return scope.keys.claim(" ".join([holder, *(queue.slug for queue in queues)]), claim_id)
-
-
-def _standing(call: Call, scope: ScopeEntry, queues: tuple[QueueEntry, ...]) -> Standing:
-    """Asks anew whether the call may be made, as if it came now, where something has changed or ended."""
-    access, keys = call.services.access, call.services.key_ring
-    authorization = call.request.headers.get("authorization")
-    seen, ends = -1, 0.0
-
-    async def check() -> float:
-        nonlocal seen, ends
-        now = time.monotonic()
-        if access.version != seen or now >= ends:
-            seen = access.version
-            principal = keys.known(authorization) or await keys.authenticate(authorization)
-            if not access.lets_in(principal, call.permission, scope.id):
-                for queue in queues:
-                    await access.require(principal, call.permission, scope.id, queue.id)
-            ends = now + await access.seconds_left(principal, scope.id)
-        return ends - now
-
-    return check
 
 
 async def _disconnected(call: Call) -> None:
