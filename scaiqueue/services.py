@@ -321,7 +321,7 @@ class Services:
     def _changed(self, kind: str, name: str) -> None:
         if kind == "key":
             self.key_ring.forget(name)
-            self._access_changed()
+            self.access.changed()
         elif kind == "access":
             self.access.heard(int(name))
         elif kind == "scope":

@@ -37,7 +37,7 @@ _log = structlog.get_logger("scaiqueue.permissions")
 class AccessGate:
     """Raises AUTHZ_PERMISSION_DENIED, with the permission, the reason and the place in `details`.
 
-    `version` is the last that was heard of: while it stays, nobody has changed a key, grant or ACL.
+    `changes` counts what was heard of: while it stays, nobody is known to have changed a key, grant or ACL.
     """
 
     def __init__(self, engine: AsyncEngine, on_change: Callable[[], None]) -> None:
@@ -45,12 +45,13 @@ class AccessGate:
         self._on_change = on_change
         self._held: dict[str, ScopePolicy] = {}
         self._loading: dict[tuple[str, int], asyncio.Task[ScopePolicy]] = {}
-        self.version = 0
+        self._version = 0
+        self.changes = 0
 
     def is_open(self, scope_id: str) -> bool:
         """No queue of the scope is known to have an ACL."""
         held = self._held.get(scope_id)
-        return held is not None and held.version >= self.version and not held.acls
+        return held is not None and held.version >= self._version and not held.acls
 
     def lets_in(self, principal: Principal, permission: str, scope_id: str) -> bool:
         """Nothing is limited, and the process knows it: most calls need no more."""
@@ -98,9 +99,9 @@ class AccessGate:
     async def policy(self, scope_id: str) -> ScopePolicy:
         """As of the version last heard of; while the rows can't be asked, as it was known."""
         held = self._held.get(scope_id)
-        if held is not None and held.version >= self.version:
+        if held is not None and held.version >= self._version:
             return held
-        key = (scope_id, self.version)
+        key = (scope_id, self._version)
         task = self._loading.get(key)
         if task is None:
             task = self._loading[key] = asyncio.create_task(self._load(scope_id))
@@ -128,10 +129,15 @@ class AccessGate:
 
     def heard(self, version: int) -> None:
         """Somebody has changed who may do what."""
-        if version > self.version:
-            first, self.version = self.version == 0, version
+        if version > self._version:
+            first, self._version = self._version == 0, version
             if not first:
-                self._on_change()
+                self.changed()
+
+    def changed(self) -> None:
+        """A key, grant or ACL has."""
+        self.changes += 1
+        self._on_change()
 
     async def run(self) -> None:
         """Ask for the version, again and again, until cancelled: word of a change may be lost."""

@@ -56,8 +56,8 @@ def standing(call: Call, scope_id: str, queue_ids: Sequence[str]) -> Standing:
     async def check() -> float:
         nonlocal seen, ends
         now = time.monotonic()
-        if access.version != seen or now >= ends:
-            seen = access.version
+        if access.changes != seen or now >= ends:
+            seen = access.changes
             principal = keys.known(authorization) or await keys.authenticate(authorization)
             if not access.lets_in(principal, call.permission, scope_id):
                 for queue_id in queue_ids:

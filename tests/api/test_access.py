@@ -98,6 +98,21 @@ async def test_lists_leave_out_what_is_shut(shop: Shop) -> None:
         failed(answer, 403, DENIED)
 
 
+async def test_streams_of_a_queue_that_is_shut(shop: Shop) -> None:
+    asked = {"queue": "shut", "type": "t"}
+    failed(await shop.client.post(shop.path + "/streams", json=asked), 403, DENIED)
+    stream = created(await shop.api.http.post(shop.path + "/streams", json=asked))
+    path = f"{shop.path}/streams/{stream['id']}"
+    for answer in (
+        await shop.client.get(path),
+        await shop.client.get(path + "/chunks"),
+        await shop.client.post(path + "/chunks", json={"seq": 0, "data": "a"}),
+        await shop.client.post(path + "/close"),
+    ):
+        failed(answer, 403, DENIED)
+    assert (await shop.client.get(shop.path + "/streams")).json()["data"] == []
+
+
 async def test_an_acl_is_shown_replaced_and_removed(shop: Shop) -> None:
     path = f"{shop.path}/queues/shut/acl"
     key = await _key(shop.api, "consume")
