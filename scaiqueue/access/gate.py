@@ -57,6 +57,11 @@ class AccessGate:
         """Nothing is limited, and the process knows it: most calls need no more."""
         return not principal.limited and permission in principal.permissions and self.is_open(scope_id)
 
+    async def admit(self, principal: Principal, permission: str, scope_id: str, queue_id: str = "") -> None:
+        """`require`, at no cost where nothing is limited."""
+        if not self.lets_in(principal, permission, scope_id):
+            await self.require(principal, permission, scope_id, queue_id)
+
     async def require(
         self, principal: Principal, permission: str, scope_id: str = "", queue_id: str = ""
     ) -> None:

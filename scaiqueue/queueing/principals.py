@@ -29,10 +29,10 @@ class Principal:
     def limited(self) -> bool:
         return self.scopes is not None or self.queues is not None
 
+    def sees(self, queue_id: str) -> bool:
+        """It is not limited to other queues."""
+        return self.queues is None or queue_id in self.queues
+
     def holder(self, consumer_id: str | None) -> str:
         """As the scripts keep it: `<key id>` or `<key id>/<consumer id>`."""
         return f"{self.key_id}/{consumer_id}" if consumer_id else self.key_id
-
-    def require(self, permission: str) -> None:
-        if permission not in self.permissions:
-            raise QueueError(Code.AUTHZ_PERMISSION_DENIED, f"The key lacks the permission {permission}.")
