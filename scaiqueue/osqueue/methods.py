@@ -35,7 +35,7 @@ class Methods:
     """Who calls, and what each method does."""
 
     def __init__(self, services: Services, settings: Settings, address: str) -> None:
-        self._key_ring = services.key_ring
+        self._key_ring, self._rates = services.key_ring, services.rates
         self._anonymous = f"Bearer {settings.osqueue_key}" if settings.osqueue_key else None
         desk, board = (
             JobDesk(services, settings.osqueue_scope),
@@ -66,6 +66,8 @@ class Methods:
             principal = self._key_ring.known(authorization)
             if principal is None:
                 principal = await self._key_ring.authenticate(authorization)
+            if principal.rate is not None:
+                await self._rates.take(principal.key_id, principal.rate, {})
             return await method.run(principal, read())
         except Exception as error:
             refused: QueueError = known(error)

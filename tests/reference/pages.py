@@ -10,6 +10,7 @@ from types import ModuleType
 import msgspec
 from prometheus_client.metrics import MetricWrapperBase
 
+from scaiqueue.access import metrics as access_metrics
 from scaiqueue.errors import Code
 from scaiqueue.fallback import metrics as fallback_metrics
 from scaiqueue.integrity.kinds import Kind
@@ -48,6 +49,7 @@ PURPOSES = {
     "redis_silence_ms": "how long Redis may say nothing before it is doubted; 2 s later the rows take over; 0: never",
     "routing_max_hops": "how often rules may send one message on; then the dead letter, `ROUTING_LOOP`",
     "routing_max_matches": "how often one rule may act in 10 s before its breaker opens",
+    "rate_limit": "calls a minute of keys that have no limit of their own; 0: any number",
     "archive_after_s": "age at which terminal rows move to the archive",
     "event_retention_s": "how long events are kept; 0: for ever",
     "stream_max_chunks": "most chunks of a stream",
@@ -101,7 +103,9 @@ def settings_page() -> str:
 def metrics_page() -> str:
     """What `/metrics` of the API and the worker's port show."""
     head = "| metric | type | labels | is |\n|---|---|---|---|\n"
-    modules = (api_metrics, stream_metrics, persister_metrics, recovery_metrics, fallback_metrics)
+    modules = (
+        api_metrics, access_metrics, stream_metrics, persister_metrics, recovery_metrics, fallback_metrics,
+    )  # fmt: skip
     api = head + "".join(_metrics(modules)) + HTTP_METRICS
     return (
         "# Metrics\n\nGenerated from the code, for Prometheus. No label grows with queues or messages; beyond 1,000 "
