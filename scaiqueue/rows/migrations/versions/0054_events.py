@@ -9,7 +9,7 @@ from alembic import op
 from sqlalchemy.dialects import mysql
 
 revision = "0054"
-down_revision = "0040"
+down_revision = "0052"
 branch_labels = None
 depends_on = None
 
