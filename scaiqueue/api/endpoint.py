@@ -237,7 +237,7 @@ class Endpoint:
     """It manages queues that its body names, and asks for each: no need to be let into all."""
 
     async def begin(self, request: Asked, services: Services) -> tuple[Call, Mapping[str, str] | None]:
-        """Authenticates, counts the call, decides whether it may be made; and what its answer tells of rates."""
+        """Authenticates, counts the call, decides whether it may be made, and says its rates."""
         authorization: str | None = request.headers.get("authorization")
         principal = services.key_ring.known(authorization)
         if principal is None:
