@@ -46,6 +46,11 @@ class Code(Enum):
     SCAIQUEUE_STREAM_NOT_FOUND = ErrorSpec(404, False, "No such stream in this scope, or no longer.")
     SCAIQUEUE_KEY_NOT_FOUND = ErrorSpec(404, False, "No such API key in this tenant.")
     SCAIQUEUE_AGENT_NOT_FOUND = ErrorSpec(404, False, "No such system agent: see GET /system-agents.")
+    SCAIQUEUE_WEBHOOK_NOT_FOUND = ErrorSpec(404, False, "No such webhook in this tenant.")
+    SCAIQUEUE_DELIVERY_NOT_FOUND = ErrorSpec(404, False, "No such delivery of this webhook.")
+    SCAIQUEUE_EVENTS_GONE = ErrorSpec(
+        410, False, "Events are no longer kept from there on: read the present state, then listen anew."
+    )
     SCAIQUEUE_CLAIM_LOST = ErrorSpec(
         409, False, "Another claim holds the message, or the lease ended: drop the work."
     )

@@ -20,6 +20,10 @@ from scaiqueue.api.preparation import prepare
 from scaiqueue.connection import open_redis
 from scaiqueue.connection_pipeline import ConnectionPipeline
 from scaiqueue.errors import Code
+from scaiqueue.events.feed import Feed
+from scaiqueue.events.pulse import Pulse
+from scaiqueue.events.reader import EventReader
+from scaiqueue.events.waits import Waits
 from scaiqueue.fallback.belief import Belief, Path
 from scaiqueue.fallback.depths import row_depths
 from scaiqueue.fallback.gate import Gate
@@ -62,6 +66,7 @@ from scaiqueue.streams.audience import Audience
 from scaiqueue.streams.reading import StreamReader
 from scaiqueue.streams.writing import StreamWriter
 from scaiqueue.transfers.relay import Relay
+from scaiqueue.webhooks.sender import Sender
 from scaiqueue_agents.jobs import enqueue_run, open_queue
 
 FIRST_TENANT = "default"
@@ -192,6 +197,16 @@ class Services:
             self._rows_lead,
         )
         self.redriver = Redriver(self.gate, self.engine, watermarks, self.directory)
+        # What listeners read never waits for the queue's connections, nor keeps them from it.
+        self._event_engine = open_engine(
+            settings.database_url, pool_size=2, within_s=settings.database_timeout_s
+        )
+        self.pulse = Pulse()
+        watermarks.on_advance = self.pulse.beat
+        event_reader = EventReader(self._event_engine)
+        self.feed = Feed(event_reader, self.pulse)
+        self.waits = Waits(event_reader, self.pulse)
+        self.webhook_sender = Sender(settings)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -217,11 +232,14 @@ class Services:
         """Answer whoever waits for something, and let none wait any more."""
         self.room.close()
         self.audience.close()
+        self.pulse.close()
 
     async def stop(self) -> None:
         for task in reversed(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.waits.stop()
+        await self.webhook_sender.close()
         await self.persister.stop()
         await self.recovery.stop()
         await self.watch.stop()
@@ -230,6 +248,7 @@ class Services:
         await self.redis.aclose()
         await self.engine.dispose()
         await self._mode_engine.dispose()
+        await self._event_engine.dispose()
 
     def _rows_lead(self) -> bool:
         return self.belief.path is Path.rows
@@ -329,12 +348,14 @@ class Services:
             self.schemas.forget(name)
             self.patterns.forget(name)
             self.relay.look_again()
+            self.pulse.beat_all()
 
     def _access_changed(self) -> None:
         """Keys, grants or ACLs: who waits is asked again whether it may."""
         self.key_ring.outdate()
         self.room.wake_all()
         self.audience.wake_all()
+        self.pulse.beat_all()
 
     def _woken(self, root: str) -> None:
         """Something is in a queue, or has happened to a stream."""

@@ -7,6 +7,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -59,6 +60,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     rate_limit: Annotated[int, Meta(ge=0, le=6_000_000)] = 0
     archive_after_s: Annotated[int, Meta(ge=0)] = 3600
     event_retention_s: Annotated[int, Meta(ge=0)] = 30 * 86400
+    webhook_private_networks: str = ""
+    webhook_retry_base_ms: Annotated[int, Meta(ge=10, le=3_600_000)] = 5000
+    webhook_disable_after_s: Annotated[int, Meta(ge=1)] = 3 * 86400
     worker_metrics_port: Port = 0
     persist: bool = True
     osqueue_port: Port = 0
@@ -171,10 +175,20 @@ def _misfits(settings: Settings) -> Iterator[tuple[str, str]]:
                 name,
                 "max_batch_bytes must not be smaller than max_body_bytes, or one message fills no batch",
             )
+    for network in networks_of(settings.webhook_private_networks):
+        try:
+            ip_network(network)
+        except ValueError as error:
+            yield "webhook_private_networks", f"must be networks such as 10.0.0.0/8,fd00::/8: {error}"
     if not settings.host:
         yield "host", "must be an address, such as 127.0.0.1, or 0.0.0.0 for all of the machine's"
     if not settings.data_dir:
         yield "data_dir", "must be a folder, such as .scaiqueue"
+
+
+def networks_of(text: str) -> list[str]:
+    """The parts of a list with commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _scheme_of(url: str) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
@@ -231,21 +231,27 @@ class Endpoint:
     description: str = ""
     other_statuses: dict[int, str] = field(default_factory=dict)
     media_types: tuple[str, ...] = ("application/json",)
+    produces: str = "application/json"
     hot: bool = False
     names_queues: bool = False
     """It manages queues that its body names, and asks for each: no need to be let into all."""
 
-    async def respond(self, request: Asked, services: Services) -> Rendered:
-        """Authenticates, counts the call, decides whether it may be made, calls the handler."""
+    async def begin(self, request: Asked, services: Services) -> tuple[Call, Mapping[str, str] | None]:
+        """Authenticates, counts the call, decides whether it may be made, and says its rates."""
         authorization: str | None = request.headers.get("authorization")
         principal = services.key_ring.known(authorization)
         if principal is None:
             principal = await services.key_ring.authenticate(authorization)
         call = Call(request, principal, services, self.needs)
         rate = principal.rate
-        told = rate and await services.rates.take(principal.key_id, rate, request.scope["state"])
+        told = await services.rates.take(principal.key_id, rate, request.scope["state"]) if rate else None
         if not known_to_be_open(self, call):
             await admit(self, call)
+        return call, told
+
+    async def respond(self, request: Asked, services: Services) -> Rendered:
+        """Begins the call, calls the handler."""
+        call, told = await self.begin(request, services)
         answer = await self.handler(call)
         if told:
             answer.headers = {**answer.headers, **told}

@@ -96,5 +96,11 @@ EXAMPLES: dict[str, Any] = {
         "scopes": ["orders"],
         "rate_limit": 600,
     },
+    "CreateWebhook": {
+        "url": "https://example.com/scaiqueue",
+        "events": ["scaiqueue.message.completed", "hitl.*"],
+        "max_retries": 5,
+    },
+    "ChangeWebhook": {"enabled": True},
     "Rotate": {"overlap_s": 3600},
 }

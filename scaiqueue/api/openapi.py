@@ -39,6 +39,8 @@ _BY_PLACEHOLDER = {
     "job": Code.SCAIQUEUE_JOB_NOT_FOUND,
     "key": Code.SCAIQUEUE_KEY_NOT_FOUND,
     "agent": Code.SCAIQUEUE_AGENT_NOT_FOUND,
+    "webhook": Code.SCAIQUEUE_WEBHOOK_NOT_FOUND,
+    "delivery": Code.SCAIQUEUE_DELIVERY_NOT_FOUND,
 }
 _PLACEHOLDERS = {
     "scope": "Id or slug of a scope.",
@@ -54,6 +56,8 @@ _PLACEHOLDERS = {
     "job": "Id of a job.",
     "key": "Id of an API key.",
     "agent": "Name of a system agent.",
+    "webhook": "Id of a webhook.",
+    "delivery": "Id of a delivery of the webhook.",
 }
 
 
@@ -177,8 +181,9 @@ def _parameters(endpoint: Endpoint, schemas: _Schemas) -> list[dict[str, Any]]:
 
 
 def _operation(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
+    is_json = endpoint.produces == "application/json"
     success = {
-        "application/json": {"schema": schemas.answer(endpoint)},
+        endpoint.produces: {"schema": schemas.answer(endpoint) if is_json else schemas.of(endpoint.answer)},
     }
     operation: dict[str, Any] = {
         "operationId": endpoint.name,

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from scaiqueue.moments import now_ms
 from scaiqueue.rows.engine import LOOK_UP_WITHIN_S, reading
+from scaiqueue.rows.notes import kind_of_change, tell_queue
 from scaiqueue.rows.tables import queues
 
 Ordering = Literal["fifo", "priority", "deadline"]
@@ -103,6 +104,7 @@ async def create(engine: AsyncEngine, queue: QueueRow) -> None:
     try:
         async with engine.begin() as connection:
             await connection.execute(insert(queues).values(**msgspec.structs.asdict(queue)))
+            await tell_queue(connection, queue, "created")
     except IntegrityError:
         if await find(engine, queue.scope_id, queue.slug) is None:
             raise
@@ -158,16 +160,22 @@ async def all_of(engine: AsyncEngine, scope_id: str) -> Sequence[QueueRow]:
 
 async def change(engine: AsyncEngine, queue_id: str, **values: object) -> QueueRow | None:
     """Set columns, raise the version, and return the row; None if it is gone."""
+    one = queues.c.id == queue_id
     async with engine.begin() as connection:
+        state = (await connection.execute(select(queues.c.state).where(one).with_for_update())).scalar()
         await connection.execute(
-            update(queues)
-            .where(queues.c.id == queue_id)
-            .values(**values, version=queues.c.version + 1, updated_at=now_ms())
+            update(queues).where(one).values(**values, version=queues.c.version + 1, updated_at=now_ms())
         )
-        row = (await connection.execute(select(queues).where(queues.c.id == queue_id))).mappings().first()
-    return None if row is None else _row(row)
+        found = (await connection.execute(select(queues).where(one))).mappings().first()
+        row = None if found is None else _row(found)
+        if row is not None:
+            await tell_queue(connection, row, kind_of_change(state or "", values), values)
+    return row
 
 
 async def remove(engine: AsyncEngine, queue_id: str) -> None:
     async with engine.begin() as connection:
+        found = (await connection.execute(select(queues).where(queues.c.id == queue_id))).first()
         await connection.execute(delete(queues).where(queues.c.id == queue_id))
+        if found is not None:
+            await tell_queue(connection, found, "deleted")

@@ -20,7 +20,7 @@ from scaiqueue.rows.engine import open_engine
 from tests.api.conftest import BASE, Api, created, failed
 
 _names = re.compile(r"\{(\w+)\}")
-_identified = [e for e in ENDPOINTS if "{scope}" in e.path or "{key}" in e.path]
+_identified = [e for e in ENDPOINTS if re.search(r"\{(scope|key|webhook)\}", e.path)]
 _others = [e for e in ENDPOINTS if e not in _identified]
 
 
@@ -68,6 +68,8 @@ async def _things(api: Api) -> dict[str, str]:
     grant = created(await api.http.post(f"/scopes/{scope['id']}/grants", json=grant))
     trust = {"from": (await api.scope())["id"]}
     trust = created(await api.http.post(f"/scopes/{scope['id']}/trusts", json=trust))
+    webhook = {"url": "http://127.0.0.1:9/", "events": ["*"]}
+    webhook = created(await api.http.post("/webhooks", json=webhook))
     return {
         "grant": grant["id"],
         "trust": trust["id"],
@@ -82,6 +84,8 @@ async def _things(api: Api) -> dict[str, str]:
         "pattern": pattern["id"],
         "stream": stream["id"],
         "agent": "expiry_enforcer",
+        "webhook": webhook["id"],
+        "delivery": webhook["id"],
     }
 
 

@@ -12,6 +12,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from scaiqueue.access import metrics as access_metrics
 from scaiqueue.errors import Code
+from scaiqueue.events import metrics as event_metrics
 from scaiqueue.fallback import metrics as fallback_metrics
 from scaiqueue.integrity.kinds import Kind
 from scaiqueue.osqueue import metrics as osqueue_metrics
@@ -20,6 +21,7 @@ from scaiqueue.queueing import metrics as api_metrics
 from scaiqueue.recovery import progress as recovery_metrics
 from scaiqueue.settings import FIELDS, PREFIX, Settings, allowed
 from scaiqueue.streams import metrics as stream_metrics
+from scaiqueue.webhooks import metrics as webhook_metrics
 from scaiqueue_agents import metrics as agent_metrics
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
@@ -62,6 +64,9 @@ PURPOSES = {
     "osqueue_scope": "slug of the scope that osqueue's jobs are in",
     "osqueue_key": "API key that osqueue's clients act with when they bring none; unset: each must bring one",
     "osqueue_origins": "origins of web pages that may call the osqueue port, with blanks between, or `*`; pages of this machine always may",
+    "webhook_private_networks": "private networks that webhooks may go to all the same, with commas between",
+    "webhook_retry_base_ms": "about how long a webhook's first retry waits; each further one four times as long",
+    "webhook_disable_after_s": "how long every attempt of a webhook must have failed before it is switched off",
 }
 # Measured by the framework, under our prefix.
 HTTP_METRICS = """\
@@ -103,16 +108,15 @@ def settings_page() -> str:
 def metrics_page() -> str:
     """What `/metrics` of the API and the worker's port show."""
     head = "| metric | type | labels | is |\n|---|---|---|---|\n"
-    modules = (
-        api_metrics, access_metrics, stream_metrics, persister_metrics, recovery_metrics, fallback_metrics,
-    )  # fmt: skip
+    others = (persister_metrics, recovery_metrics, fallback_metrics)
+    modules = (api_metrics, access_metrics, stream_metrics, event_metrics, *others)
     api = head + "".join(_metrics(modules)) + HTTP_METRICS
     return (
         "# Metrics\n\nGenerated from the code, for Prometheus. No label grows with queues or messages; beyond 1,000 "
         f"scopes the rest share one label value.\n\n## `/metrics` of the API\n\n{api}\n"
         "## `/metrics` of the osqueue port\n\nThe API's own, but for `scaiqueue_http_…`, and\n\n"
         f"{head}{''.join(_metrics((osqueue_metrics,)))}\n"
-        f"## The worker, on `SCAIQUEUE_WORKER_METRICS_PORT`\n\n{head}{''.join(_metrics((agent_metrics,)))}"
+        f"## The worker, on `SCAIQUEUE_WORKER_METRICS_PORT`\n\n{head}{''.join(_metrics((agent_metrics, webhook_metrics)))}"
     )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from scaiqueue.api.endpoint import Endpoint
 from scaiqueue.api.routes.acls import acls
 from scaiqueue.api.routes.claiming import claiming
+from scaiqueue.api.routes.deliveries import deliveries
 from scaiqueue.api.routes.evaluating import evaluating
+from scaiqueue.api.routes.events import events
 from scaiqueue.api.routes.following import following
 from scaiqueue.api.routes.grants import grants
 from scaiqueue.api.routes.keys import keys
@@ -24,6 +26,7 @@ from scaiqueue.api.routes.stats import stats
 from scaiqueue.api.routes.streams import streams
 from scaiqueue.api.routes.system import system
 from scaiqueue.api.routes.trusts import trusts
+from scaiqueue.api.routes.webhooks import webhooks
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *scopes.endpoints,
@@ -45,6 +48,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *grants.endpoints,
     *acls.endpoints,
     *trusts.endpoints,
+    *events.endpoints,
+    *webhooks.endpoints,
+    *deliveries.endpoints,
     *keys.endpoints,
     *system.endpoints,
 )
