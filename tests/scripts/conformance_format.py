@@ -85,13 +85,14 @@ def run_case(client: Redis, case: dict[str, Any]) -> tuple[list[Any], dict[str, 
     client.flushall()
     for command in case["setup"]:
         if command[0] == "SCRIPT":
-            _evaluate(client, *command[1:])
+            evaluate(client, *command[1:])
         else:
             client.execute_command(*command)
     call = case["call"]
-    reply = _evaluate(client, call["script"], call["keys"], call["args"])
+    reply = evaluate(client, call["script"], call["keys"], call["args"])
     return reply_as_json(call["script"], reply), keys_as_json(client)
 
 
-def _evaluate(client: Redis, script: str, keys: list[str], args: list[Any]) -> Any:
+def evaluate(client: Redis, script: str, keys: list[str], args: list[Any]) -> Any:
+    """A call as it stands in a case."""
     return client.evalsha(BUNDLE[script].sha1, len(keys), *keys, *map(as_bytes, args))
