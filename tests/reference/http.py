@@ -19,8 +19,8 @@ Generated from the OpenAPI document, which a running server has under `/openapi.
 under `/docs`.
 
 `Authorization: Bearer sgk_…` goes with every call that names a permission. What answers one thing is
-`{"data": {…}, "meta": {"request_id"}}`; a list's `meta` has `next_cursor` too, which goes back in as `cursor`.
-An error is `{"status": "error", "error": {"code", "message", "retryable", …}, "meta": …}`: [what each code
+`{"data": {…}, "meta": {"request_id"}}`; a list's `meta` has `next_cursor` too, which goes back in as
+`cursor`. An error is `{"status": "error", "error": {"code", "message", "retryable", …}, "meta": …}`: [what each code
 means](errors.md). Where a path names a scope, queue, rule, schema or pattern it takes the id or the slug.
 *Italic* fields may be left out.
 """

@@ -85,6 +85,8 @@ def _check_command(page: Path, words: list[str]) -> None:
         return
     known = {name for argument in command.assemble_argument_collection() for name in argument.names}
     for word in words:
+        if word == "--help":
+            continue
         assert not word.startswith("--") or word in known, f"{page.name}: {command.name} {word}"
 
 
