@@ -22,22 +22,20 @@ PASSWORD = "a long password"
 VERBS = ("publish", "claim", "complete", "fail", "extend", "release", "cancel")
 
 
-def user_of_the_page(shard: int) -> list[str]:
-    """The page's `ACL SETUSER`, for another shard."""
-    (command,) = re.findall(
-        r"^redis-cli (ACL SETUSER billing .*?)$\n^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE
-    )
-    return [word.replace("{15}", f"{{{shard}}}") for word in shlex.split(command.replace("\\\n", " "))]
+def user_of_the_page(page: Path, name: str, shard: int = 15) -> list[str]:
+    """The page's `ACL SETUSER` for a user, with another shard in the place of its 15."""
+    command = rf"^redis-cli (ACL SETUSER {name} .*?)$\n^```$"
+    (found,) = re.findall(command, page.read_text(), re.DOTALL | re.MULTILINE)
+    return [word.replace("{15}", f"{{{shard}}}") for word in shlex.split(found.replace("\\\n", " "))]
 
 
 @pytest.fixture
 def limited(client: Redis, redis_server: RedisServer) -> Iterator[Redis]:
     """Limited to shard 3, where the cases are."""
-    _, _, name, *rules = user_of_the_page(3)
-    client.execute_command("ACL", "SETUSER", name, *rules)
-    with Redis(unix_socket_path=str(redis_server.socket), username=name, password=PASSWORD) as connected:
+    client.execute_command(*user_of_the_page(PAGE, "billing", 3))
+    with Redis(unix_socket_path=str(redis_server.socket), username="billing", password=PASSWORD) as connected:
         yield connected
-    client.execute_command("ACL", "DELUSER", name)
+    client.execute_command("ACL", "DELUSER", "billing")
 
 
 @pytest.mark.parametrize("script", VERBS)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from redis import Redis
@@ -24,6 +25,7 @@ from tests.eventually import eventually
 from tests.pages import run_example
 from tests.servers import RedisServer, find_program
 
+OPERATIONS = PAGE.parent / "operations" / "redis.md"
 MODULES = Path(__file__).parent / "node" / "node_modules"
 SHARD = 15
 INVOICE = {"number": "2026-001", "cents": 1200}
@@ -33,14 +35,19 @@ def block(language: str, place: int = 0) -> str:
     return re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)[place]
 
 
+def as_user(server: RedisServer, name: str) -> str:
+    return server.tcp_url.replace("redis://", f"redis://{name}:{quote(PASSWORD)}@")
+
+
 @pytest.fixture
 async def api(client: Redis, redis_server: RedisServer, mariadb_url: str) -> AsyncIterator[ApiServer]:
     await upgrade(mariadb_url)
-    client.execute_command(*user_of_the_page(SHARD))
-    settings = {"redis_url": redis_server.url, "database_url": mariadb_url, "api_key": FIRST_KEY}
-    with ApiServer(**settings, reserved_shards="1") as server:
+    client.execute_command(*user_of_the_page(PAGE, "billing"))
+    client.execute_command(*user_of_the_page(OPERATIONS, "scaiqueue"))
+    settings = {"redis_url": as_user(redis_server, "scaiqueue"), "database_url": mariadb_url}
+    with ApiServer(**settings, api_key=FIRST_KEY, reserved_shards="1") as server:
         yield server
-    client.execute_command("ACL", "DELUSER", "billing")
+    client.execute_command("ACL", "DELUSER", "billing", "scaiqueue")
 
 
 async def test_the_page_works_as_written(api: ApiServer, redis_server: RedisServer, tmp_path: Path) -> None:
@@ -50,7 +57,7 @@ async def test_the_page_works_as_written(api: ApiServer, redis_server: RedisServ
 
     (tmp_path / "node_modules").symlink_to(MODULES)
     (tmp_path / "service.mjs").write_text(block("javascript"))
-    url = redis_server.tcp_url.replace("redis://", f"redis://billing:{PASSWORD.replace(' ', '%20')}@")
+    url = as_user(redis_server, "billing")
     published = _run("node", "service.mjs", tmp_path, REDIS_URL=url, SCOPE_ID=scope["id"])
     assert published.splitlines() == ["[ 'OK', 'pending' ]", "DUPLICATE", "CONFLICT"]
 

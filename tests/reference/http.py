@@ -1,4 +1,5 @@
 """docs/reference/http.md, from the OpenAPI document: what each endpoint needs, takes, answers and refuses."""
+# ruff: noqa: E501
 
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ under `/docs`.
 
 `Authorization: Bearer sgk_…` goes with every call that names a permission. What answers one thing is
 `{"data": {…}, "meta": {"request_id"}}`; a list's `meta` has `next_cursor` too, which goes back in as
-`cursor`. An error is `{"status": "error", "error": {"code", "message", "retryable", …}, "meta": …}`: [what each code
-means](errors.md). Where a path names a scope, queue, rule, schema or pattern it takes the id or the slug.
+`cursor`. An error is `{"status": "error", "error": {"code", "message", "retryable", …}, "meta": …}`:
+[what each code means](errors.md). Where a path names a scope, queue, rule, schema or pattern it takes the id or the slug.
 *Italic* fields may be left out.
 """
 

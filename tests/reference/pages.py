@@ -21,6 +21,7 @@ from scaiqueue.recovery import progress as recovery_metrics
 from scaiqueue.settings import FIELDS, PREFIX, Settings, allowed
 from scaiqueue.streams import metrics as stream_metrics
 from scaiqueue_agents import metrics as agent_metrics
+from tests.reference import protocol
 from tests.reference.http import http_page
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
@@ -159,3 +160,4 @@ PAGES = {
 if __name__ == "__main__":
     for name, page in PAGES.items():
         (FOLDER / name).write_text(page())
+    protocol.PAGE.write_text(protocol.protocol_page())
