@@ -15,13 +15,15 @@ from urllib.parse import quote
 
 import pytest
 from redis import Redis
-from sqlalchemy import text
+from sqlalchemy import select, text
 
+from scaiqueue.rows import tables
 from scaiqueue.rows.engine import open_engine, reading
 from scaiqueue.rows.migrate import upgrade
 from tests.api.conftest import FIRST_KEY, ApiServer
 from tests.direct.test_access import PAGE, PASSWORD, user_of_the_page
 from tests.eventually import eventually
+from tests.faults.conftest import WorkerProcess
 from tests.pages import run_example
 from tests.servers import RedisServer, find_program
 
@@ -44,8 +46,11 @@ async def api(client: Redis, redis_server: RedisServer, mariadb_url: str) -> Asy
     await upgrade(mariadb_url)
     client.execute_command(*user_of_the_page(PAGE, "billing"))
     client.execute_command(*user_of_the_page(OPERATIONS, "scaiqueue"))
-    settings = {"redis_url": as_user(redis_server, "scaiqueue"), "database_url": mariadb_url}
-    with ApiServer(**settings, api_key=FIRST_KEY, reserved_shards="1") as server:
+    settings = {"redis_url": as_user(redis_server, "scaiqueue"), "database_url": mariadb_url, "shards": "16"}
+    with (
+        ApiServer(**settings, api_key=FIRST_KEY, reserved_shards="1") as server,
+        WorkerProcess(**settings),
+    ):
         yield server
     client.execute_command("ACL", "DELUSER", "billing", "scaiqueue")
 
@@ -77,6 +82,17 @@ async def test_the_page_works_as_written(api: ApiServer, redis_server: RedisServ
         return True
 
     await eventually(completed)
+
+    async def swept() -> bool:
+        async with reading(engine) as connection:
+            runs = await connection.execute(
+                select(tables.system_agents.c.runs, tables.system_agents.c.errors)
+            )
+        counts = runs.all()
+        assert not any(errors for _, errors in counts)
+        return any(runs for runs, _ in counts)
+
+    await eventually(swept)
     await engine.dispose()
 
 
