@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tests.scripts.conformance_format import PACKED, as_bytes, as_json, reply_as_json
+from tests.scripts.conformance_format import as_bytes, as_json, entry_as_json, hash_as_json, reply_as_json
 from tests.servers import find_program
 
 Command = Sequence[Any]
@@ -60,14 +60,12 @@ def _value(kind: str, name: str, got: Any) -> Any:
     if kind == "string":
         return as_json(got)
     if kind == "stream":
-        return [[entry.decode(), _fields("", flat)] for entry, flat in got]
-    return _fields(name, got)
+        return [[entry.decode(), entry_as_json(_pairs(flat))] for entry, flat in got]
+    return hash_as_json(name, _pairs(got))
 
 
-def _fields(key: str, flat: list[bytes]) -> dict[str, Any]:
-    of_key = key.rpartition(":")[2] in PACKED
-    pairs = zip(flat[::2], flat[1::2], strict=True)
-    return {name.decode(): as_json(value, of_key or name.decode() in PACKED) for name, value in pairs}
+def _pairs(flat: list[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _type_in(url: str, commands: Sequence[Command]) -> list[Any]:

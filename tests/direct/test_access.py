@@ -38,6 +38,13 @@ def limited(client: Redis, redis_server: RedisServer) -> Iterator[Redis]:
     client.execute_command("ACL", "DELUSER", "billing")
 
 
+def test_it_may_call_what_the_scripts_call() -> None:
+    sources = "".join(file.read_text() for file in (PAGE.parents[1] / "lua").rglob("*.lua"))
+    called = {name.lower() for name in re.findall(r'redis\.call\(\s*"([A-Z]+)"', sources)}
+    granted = {rule[1:] for rule in user_of_the_page(PAGE, "billing") if rule.startswith("+")}
+    assert granted == {*called, "evalsha", "ping", "subscribe", "unsubscribe"}
+
+
 @pytest.mark.parametrize("script", VERBS)
 def test_every_case_of_a_verb_holds_for_the_limited_user(client: Redis, limited: Redis, script: str) -> None:
     for case in json.loads((FOLDER / f"{script}.json").read_text()):

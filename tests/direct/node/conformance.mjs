@@ -26,6 +26,7 @@ function text(value) {
 function like(expected, got) {
   if (Array.isArray(expected) && Array.isArray(got)) return got.map((part, i) => like(expected[i], part));
   if (expected?.msgpack !== undefined && Buffer.isBuffer(got)) return { msgpack: decode(got) };
+  if (expected?.json !== undefined && Buffer.isBuffer(got)) return { json: JSON.parse(got) };
   if (expected?.hex !== undefined && Buffer.isBuffer(got)) return { hex: got.toString("hex") };
   return String(got);
 }
