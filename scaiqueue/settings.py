@@ -37,6 +37,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     data_dir: str = ".scaiqueue"
     api_key: str = ""
     shards: Annotated[int, Meta(ge=1, le=1024)] = 16
+    reserved_shards: Annotated[int, Meta(ge=0, le=1023)] = 0
     durability: Literal["committed", "indexed"] = "committed"
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -169,6 +170,11 @@ def _misfits(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "osqueue_scope", "must be a slug: lower-case letters, digits, _ and -"
     if wrong := [text for text in settings.osqueue_origins.split() if not _origin.fullmatch(text)]:
         yield "osqueue_origins", f"must be origins such as https://jobs.example.org, or *; not {wrong[0]}"
+    if settings.reserved_shards >= settings.shards:
+        yield (
+            "reserved_shards",
+            f"must leave at least one of the {settings.shards} shards to the other scopes",
+        )
     if settings.max_batch_bytes < settings.max_body_bytes:
         for name in ("max_batch_bytes", "max_body_bytes"):
             yield (

@@ -66,15 +66,24 @@ class Administration:
         self._announce = announce
 
     async def create_scope(
-        self, tenant: str, *, slug: str, display_name: str, description: str, durability: str
+        self,
+        tenant: str,
+        *,
+        slug: str,
+        display_name: str,
+        description: str,
+        durability: str,
+        shard: int | None = None,
     ) -> ScopeRow:
-        """Raises SLUG_CONFLICT."""
+        """Without `shard` it is one of those that are not reserved. Raises SLUG_CONFLICT."""
         now, scope_id = now_ms(), str(uuid7())
+        if shard is None:
+            shard = shard_of(scope_id, self._settings.shards - self._settings.reserved_shards)
         scope = ScopeRow(
             id=scope_id,
             tenant_id=tenant,
             slug=slug,
-            shard=shard_of(scope_id, self._settings.shards),
+            shard=shard,
             display_name=display_name,
             description=description,
             durability=durability,

@@ -97,7 +97,11 @@ def api_servers() -> Iterator[tuple[ApiServer, RedisServer]]:
     with (
         RedisServer() as redis,
         ApiServer(
-            redis_url=redis.url, api_key=FIRST_KEY, shards="4", webhook_private_networks="127.0.0.0/8"
+            redis_url=redis.url,
+            api_key=FIRST_KEY,
+            shards="4",
+            reserved_shards="1",
+            webhook_private_networks="127.0.0.0/8",
         ) as server,
     ):
         yield server, redis

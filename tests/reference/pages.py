@@ -23,6 +23,8 @@ from scaiqueue.settings import FIELDS, PREFIX, Settings, allowed
 from scaiqueue.streams import metrics as stream_metrics
 from scaiqueue.webhooks import metrics as webhook_metrics
 from scaiqueue_agents import metrics as agent_metrics
+from tests.reference import protocol
+from tests.reference.http import http_page
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
 
@@ -35,6 +37,7 @@ PURPOSES = {
     "data_dir": "folder of what `scaiqueue dev` keeps",
     "api_key": "first key, with all permissions for the tenant `default`; `scaiqueue dev` makes one if unset",
     "shards": "shards of the index; fixed at installation, another number refuses to start",
+    "reserved_shards": "so many, the last ones, hold only scopes that were created with their number",
     "durability": "of scopes that name none",
     "log_format": "of all processes",
     "log_level": "least level that is logged",
@@ -153,6 +156,7 @@ def divergences_page() -> str:
 PAGES = {
     "divergences.md": divergences_page,
     "errors.md": errors_page,
+    "http.md": http_page,
     "settings.md": settings_page,
     "metrics.md": metrics_page,
 }
@@ -160,3 +164,4 @@ PAGES = {
 if __name__ == "__main__":
     for name, page in PAGES.items():
         (FOLDER / name).write_text(page())
+    protocol.PAGE.write_text(protocol.protocol_page())
