@@ -17,6 +17,7 @@ ARCHIVED = Counter("scaiqueue_messages_archived_total", "Rows moved into the arc
 REMOVED = Counter("scaiqueue_messages_removed_total", "Rows deleted because their queue's retention ended.")
 DIVERGENCES = Counter("scaiqueue_divergences_total", "Divergences between index and rows.", ["kind"])
 CORRECTED = Counter("scaiqueue_divergences_corrected_total", "Divergences that it put right.", ["kind"])
+AUDIT_FAULTS = Counter("scaiqueue_audit_faults_total", "Rows of the audit that did not hold.")
 
 
 def observe_run(agent: str, seconds: float, *, failed: bool) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import literal, select
 from uuid_utils import uuid7
 
 from scaiqueue.api.permissions import ALL_PERMISSIONS
+from scaiqueue.audit.trail import Trail
 from scaiqueue.connection import open_redis
 from scaiqueue.connection_pipeline import ConnectionPipeline
 from scaiqueue.errors import Code
@@ -93,6 +94,7 @@ class Services:
             limits=limits,
         )
         self.runner.may_reload = self.recovery.may_reload
+        self.audit = Trail(self.engine, settings.audit_buffer_bytes)
         self.key_ring = KeyRing(self.engine)
         self.directory = Directory(self.engine)
         self.schemas = DocumentShelf(self.engine, documents.schemas, Code.SCAIQUEUE_SCHEMA_NOT_FOUND)
@@ -172,6 +174,7 @@ class Services:
         self._spawn("redrive", self.redriver.run())
         self._spawn("fallback sweep", self.sweep.run())
         self._spawn("keys", self.key_ring.run())
+        self._spawn("audit", self.audit.run())
         self._spawn("memory", self.memory.run())
 
     async def stop(self) -> None:
@@ -182,6 +185,7 @@ class Services:
         await self.recovery.stop()
         await self.watch.stop()
         await self.key_ring.write_last_uses()
+        await self.audit.close()
         await self.pipeline.aclose()
         await self.redis.aclose()
         await self.engine.dispose()

@@ -51,6 +51,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     routing_max_matches: Annotated[int, Meta(ge=1, le=10**9)] = 100_000
     archive_after_s: Annotated[int, Meta(ge=0)] = 3600
     event_retention_s: Annotated[int, Meta(ge=0)] = 30 * 86400
+    audit_retention_s: Annotated[int, Meta(ge=0)] = 365 * 86400
+    audit_buffer_bytes: Annotated[int, Meta(ge=2**20, le=2**32)] = 64 * 2**20
     worker_metrics_port: Port = 0
 
 

@@ -13,6 +13,7 @@ from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import Receive
 
+from scaiqueue.api import auditing
 from scaiqueue.api.answers import Rendered, many, one
 from scaiqueue.api.permissions import PERMISSIONS, Permission
 from scaiqueue.api.tracking import request_id_of
@@ -53,15 +54,30 @@ class Asked(Protocol):
 
 
 class Call:
-    """One request to an endpoint: who calls, with what, and the services that answer."""
+    """One request to an endpoint: who calls, with what, and the services that answer.
 
-    __slots__ = ("principal", "request", "request_id", "services")
+    For the audit: `scope_id` and `queue_slug` are what the path turned out to name; handlers say which
+    messages they touched (`message_ids`, joined) and how many `refused_items` there were.
+    """
+
+    __slots__ = (
+        "message_ids",
+        "principal",
+        "queue_slug",
+        "refused_items",
+        "request",
+        "request_id",
+        "scope_id",
+        "services",
+    )
 
     def __init__(self, request: Asked, principal: Principal, services: Services) -> None:
         self.request = request
         self.principal = principal
         self.services = services
         self.request_id = request_id_of(request.scope)
+        self.scope_id = self.queue_slug = self.message_ids = ""
+        self.refused_items = 0
 
     def path(self, name: str) -> str:
         text: str = self.request.path_params[f"{name}_ref"]
@@ -70,6 +86,7 @@ class Call:
     async def scope(self) -> ScopeEntry:
         """The scope that the path names, from the process's cache."""
         entry = await self.services.directory.scope(self.principal.tenant, self.path("scope"))
+        self.scope_id = entry.id
         self.principal.require_scope(entry.id)
         return entry
 
@@ -81,7 +98,9 @@ class Call:
         if entry is None:
             entry = await self.services.directory.queue(await self.scope(), self.path("queue"))
         else:
+            self.scope_id = entry.scope.id
             self.principal.require_scope(entry.scope.id)
+        self.queue_slug = entry.row.slug
         self.principal.require_queue(entry.id)
         return entry
 
@@ -90,6 +109,7 @@ class Call:
         row = await scopes.find(self.services.engine, self.principal.tenant, self.path("scope"))
         if row is None:
             raise QueueError(Code.SCAIQUEUE_SCOPE_NOT_FOUND)
+        self.scope_id = row.id
         self.principal.require_scope(row.id)
         return row
 
@@ -99,6 +119,7 @@ class Call:
         row = await queues.find(self.services.engine, scope.id, self.path("queue"))
         if row is None:
             raise QueueError(Code.SCAIQUEUE_QUEUE_NOT_FOUND)
+        self.queue_slug = row.slug
         self.principal.require_queue(row.id)
         return scope, row
 
@@ -107,6 +128,7 @@ class Call:
         text = self.path("message").lower()
         if _uuid.fullmatch(text) is None:
             raise QueueError(Code.SCAIQUEUE_MESSAGE_NOT_FOUND)
+        self.message_ids = text
         await self.require_message(scope, text)
         return text
 
@@ -199,16 +221,26 @@ class Endpoint:
     hot: bool = False
 
     async def respond(self, request: Asked, services: Services) -> Rendered:
-        """Authenticates, checks the permission, calls the handler."""
-        authorization: str | None = request.headers.get("authorization")
-        principal = services.key_ring.known(authorization)
-        if principal is None:
-            principal = await services.key_ring.authenticate(authorization)
-        if self.permission is not None and self.permission.value not in principal.permissions:
-            raise QueueError(
-                Code.AUTHZ_PERMISSION_DENIED, f"The key lacks the permission {self.permission.value}."
-            )
-        return await self.handler(Call(request, principal, services))
+        """Authenticates, checks the permission, calls the handler; the audit hears of it however it ends."""
+        auditing.require_room(services.audit)
+        principal: Principal | None = None
+        call: Call | None = None
+        try:
+            authorization: str | None = request.headers.get("authorization")
+            principal = services.key_ring.known(authorization)
+            if principal is None:
+                principal = await services.key_ring.authenticate(authorization)
+            if self.permission is not None and self.permission.value not in principal.permissions:
+                raise QueueError(
+                    Code.AUTHZ_PERMISSION_DENIED, f"The key lacks the permission {self.permission.value}."
+                )
+            call = Call(request, principal, services)
+            answer = await self.handler(call)
+        except BaseException as error:
+            auditing.refused(services.audit, self.name, request, principal, call, error)
+            raise
+        auditing.answered(services.audit, self.name, call, answer.status)
+        return answer
 
     def route(self, services: Callable[[], Services]) -> HTTPRouteHandler:
         """The Litestar handler."""

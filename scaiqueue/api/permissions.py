@@ -56,6 +56,8 @@ PERMISSIONS: dict[str, Permission] = {
     "GET /scopes/{scope}/messages/{message}": _V,
     "GET /scopes/{scope}/messages/{message}/history": _V,
     "GET /scopes/{scope}/messages": _V,
+    "GET /scopes/{scope}/audit": _V,
+    "GET /audit": _M,
     "GET /scopes/{scope}/audit/trace/{correlation_id}": _V,
     "POST /scopes/{scope}/routing-rules": _M,
     "GET /scopes/{scope}/routing-rules": _V,

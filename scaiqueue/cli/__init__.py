@@ -28,6 +28,7 @@ for _name, _help in {
 for _name, _help in {
     "migrate": "The tables of the row store.",
     "keys": "API keys.",
+    "audit": "The audit: does its chain hold?",
     "scripts": "The Lua scripts, for direct callers.",
     "queue": "Queues of a running ScaiQueue.",
     "msg": "Messages of a running ScaiQueue.",

@@ -29,6 +29,10 @@ class Principal:
         if self.queues is not None:
             raise QueueError(Code.AUTHZ_PERMISSION_DENIED, "The key is limited to some queues.")
 
+    def require_no_limit(self) -> None:
+        if self.scopes is not None or self.queues is not None:
+            raise QueueError(Code.AUTHZ_PERMISSION_DENIED, "The key is limited to some scopes or queues.")
+
     def holder(self, consumer_id: str | None) -> str:
         """As the scripts keep it: `<key id>` or `<key id>/<consumer id>`."""
         return f"{self.key_id}/{consumer_id}" if consumer_id else self.key_id

@@ -231,6 +231,31 @@ integrity = _table(
     Index("ix_integrity_seen", "seen_at"),
 )
 
+# Pages of calls, appended and chained by hashes; see scaiqueue/audit. A page is of one scope, or of none.
+audit_log = _table(
+    "audit_log",
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("tenant_id", Slug, nullable=False),
+    Column("scope_id", Uuid, nullable=False),
+    Column("first_at", Ms, nullable=False),
+    Column("last_at", Ms, nullable=False),
+    Column("calls", Integer, nullable=False),
+    Column("entries", Json, nullable=False),
+    Column("prev_hash", Hash, nullable=False),
+    Column("hash", Hash, nullable=False),
+    Index("ix_audit_log_scope", "tenant_id", "scope_id", "seq"),
+)
+
+# Up to here the audit's chain was whole.
+audit_checkpoints = _table(
+    "audit_checkpoints",
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", Uuid, nullable=False),
+    Column("hash", Hash, nullable=False),
+    Column("at", Ms, nullable=False),
+    Index("ix_audit_checkpoints_id", "id"),
+)
+
 api_keys = _table(
     "api_keys",
     Column("id", Uuid, primary_key=True),

@@ -10,6 +10,7 @@ from types import ModuleType
 import msgspec
 from prometheus_client.metrics import MetricWrapperBase
 
+from scaiqueue.audit import metrics as audit_metrics
 from scaiqueue.errors import Code
 from scaiqueue.fallback import metrics as fallback_metrics
 from scaiqueue.integrity.kinds import Kind
@@ -48,6 +49,8 @@ PURPOSES = {
     "routing_max_matches": "how often one rule may act in 10 s before its breaker opens",
     "archive_after_s": "age at which terminal rows move to the archive",
     "event_retention_s": "how long events are kept; 0: for ever",
+    "audit_retention_s": "how long the audit is kept; 0: for ever",
+    "audit_buffer_bytes": "of calls that wait for the row store to take the audit; then calls answer `SCAIQUEUE_UNAVAILABLE`",
     "worker_metrics_port": "port of the worker's metrics; 0: none",
 }
 # Measured by the framework, under our prefix.
@@ -90,7 +93,7 @@ def settings_page() -> str:
 def metrics_page() -> str:
     """What `/metrics` of the API and the worker's port show."""
     head = "| metric | type | labels | is |\n|---|---|---|---|\n"
-    modules = (api_metrics, persister_metrics, recovery_metrics, fallback_metrics)
+    modules = (api_metrics, persister_metrics, recovery_metrics, fallback_metrics, audit_metrics)
     api = head + "".join(_metrics(modules)) + HTTP_METRICS
     return (
         "# Metrics\n\nGenerated from the code, for Prometheus. No label grows with queues or messages; beyond 1,000 "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scaiqueue.api.endpoint import Endpoint
+from scaiqueue.api.routes.audit import audit
 from scaiqueue.api.routes.claiming import claiming
 from scaiqueue.api.routes.evaluating import evaluating
 from scaiqueue.api.routes.keys import keys
@@ -35,6 +36,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *reviews.endpoints,
     *evaluating.endpoints,
     *routing.endpoints,
+    *audit.endpoints,
     *keys.endpoints,
     *system.endpoints,
 )

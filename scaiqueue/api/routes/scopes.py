@@ -86,6 +86,7 @@ async def create_scope(call: Call) -> Rendered:
         description=asked.description,
         durability=asked.durability or "",
     )
+    call.scope_id = row.id
     return call.one(view(row, call), 201)
 
 
