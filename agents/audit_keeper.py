@@ -1,4 +1,4 @@
-"""Holds the newest part of the audit's chain against its hashes, writes a checkpoint, and deletes what is old."""
+"""Verifies the newest part of the audit's chain, writes a checkpoint, and deletes what is old."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ AGENTS: tuple[Agent, ...] = (
         "audit_keeper",
         every_s=300,
         bound_s=120,
-        purpose="Verifies the audit's newest rows, writes a checkpoint, deletes what is older than it is kept.",
+        purpose="Verifies the audit's newest rows, writes a checkpoint, deletes what is too old.",
         run=keep_audit,
     ),
 )

@@ -38,6 +38,7 @@ class Code(Enum):
     SCAIQUEUE_SCHEMA_NOT_FOUND = ErrorSpec(404, False, "No such schema, or no such version, in this scope.")
     SCAIQUEUE_PATTERN_NOT_FOUND = ErrorSpec(404, False, "No such pattern, or no such version, in this scope.")
     SCAIQUEUE_JOB_NOT_FOUND = ErrorSpec(404, False, "No such job in this scope.")
+    SCAIQUEUE_ERASURE_NOT_FOUND = ErrorSpec(404, False, "No such erasure in this tenant.")
     SCAIQUEUE_RULE_NOT_FOUND = ErrorSpec(404, False, "No such routing rule in this scope.")
     SCAIQUEUE_KEY_NOT_FOUND = ErrorSpec(404, False, "No such API key in this tenant.")
     SCAIQUEUE_AGENT_NOT_FOUND = ErrorSpec(404, False, "No such system agent: see GET /system-agents.")

@@ -17,6 +17,8 @@ from scaiqueue.api.permissions import ALL_PERMISSIONS
 from scaiqueue.audit.trail import Trail
 from scaiqueue.connection import open_redis
 from scaiqueue.connection_pipeline import ConnectionPipeline
+from scaiqueue.erasure.index import Index
+from scaiqueue.erasure.job import Eraser
 from scaiqueue.errors import Code
 from scaiqueue.fallback.belief import Belief, Path
 from scaiqueue.fallback.depths import row_depths
@@ -158,6 +160,7 @@ class Services:
             lambda scope_id: self.changed("scope", scope_id),
         )
         self.redriver = Redriver(self.gate, self.engine, watermarks, self.directory)
+        self.eraser = Eraser(self.engine, Index(self.redis, self.gate, self.engine, watermarks))
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -172,6 +175,7 @@ class Services:
         self._spawn("signals", self.signals.run())
         self._spawn("waiting room", self.room.run())
         self._spawn("redrive", self.redriver.run())
+        self._spawn("erasure", self.eraser.run())
         self._spawn("fallback sweep", self.sweep.run())
         self._spawn("keys", self.key_ring.run())
         self._spawn("audit", self.audit.run())

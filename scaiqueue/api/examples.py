@@ -77,6 +77,7 @@ EXAMPLES: dict[str, Any] = {
         "queue": "new-orders",
         "message": {"type": "order.created", "labels": {"customer_tier": "premium"}},
     },
+    "Erase": {"subject": {"source_id": "customer-42"}, "scope": "orders", "dry_run": True},
     "CreateKey": {"name": "shop", "permissions": ["scaiqueue:publish"], "scopes": ["orders"]},
     "Rotate": {"overlap_s": 3600},
 }

@@ -34,6 +34,7 @@ _BY_PLACEHOLDER = {
     "rule": Code.SCAIQUEUE_RULE_NOT_FOUND,
     "job": Code.SCAIQUEUE_JOB_NOT_FOUND,
     "key": Code.SCAIQUEUE_KEY_NOT_FOUND,
+    "erasure": Code.SCAIQUEUE_ERASURE_NOT_FOUND,
     "agent": Code.SCAIQUEUE_AGENT_NOT_FOUND,
 }
 _PLACEHOLDERS = {
@@ -46,6 +47,7 @@ _PLACEHOLDERS = {
     "rule": "Id or name of a routing rule.",
     "job": "Id of a job.",
     "key": "Id of an API key.",
+    "erasure": "Id of an erasure.",
     "agent": "Name of a system agent.",
 }
 

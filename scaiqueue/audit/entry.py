@@ -12,7 +12,7 @@ OK = "OK"
 
 class Entry(msgspec.Struct, array_like=True, gc=False):
     """`event` is the operation's id in the API's document; `ids` the messages' ids, joined; `refused` how
-    many of a batch's items were refused; `calls` is above 1 where equal refusals of strangers are one entry."""
+    many of a batch's items were refused; `calls` is above 1 where refusals of strangers are counted."""
 
     event: str
     at: int

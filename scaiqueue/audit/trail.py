@@ -22,7 +22,7 @@ SETTLE_S = 1.0
 PAGE_BYTES = 512 * 1024
 PAGES_AT_ONCE = 500
 STRANGERS = 100
-"""So many entries of callers without a good key are told apart in one write; the rest are counted together."""
+"""So many entries of callers without a good key are told apart in one write; the rest are only counted."""
 OTHERS = "(other)"
 
 _log = structlog.get_logger("scaiqueue.audit")

@@ -50,7 +50,8 @@ async def verify(
     if since is not None:
         marks = (*marks, since)
     start = since.seq if since else 0
-    known = {one.seq: one.hash for one in (*await rows.checkpoints(engine, start), *marks)}
+    known = {one.seq: one.hash for one in await rows.checkpoints(engine, start)}
+    known |= {mark.seq: mark.hash for mark in marks}
     last: Link | None = None
     begin, pruned = Link(), set[str]()
     while True:

@@ -349,6 +349,27 @@ jobs = _table(
     Index("ix_jobs_scope", "scope_id", "id"),
 )
 
+# `subject` is JSON of what the person's messages are found by, and "" once the erasure has ended; `cursor`
+# where it goes on.
+erasures = _table(
+    "erasures",
+    Column("id", Uuid, primary_key=True),
+    Column("tenant_id", Slug, nullable=False),
+    Column("scope_id", Uuid, nullable=False),
+    Column("mode", String(16), nullable=False),
+    Column("dry_run", Boolean, nullable=False),
+    Column("kinds", Json, nullable=False),
+    Column("subject", Json, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("counts", Json, nullable=False),
+    Column("cursor", Json, nullable=False),
+    Column("cancel_requested", Boolean, nullable=False, default=False),
+    Column("actor", Actor, nullable=False),
+    Column("created_at", Ms, nullable=False),
+    Column("updated_at", Ms, nullable=False),
+    Index("ix_erasures_tenant", "tenant_id", "id"),
+)
+
 installation = _table(
     "installation",
     Column("name", String(64), primary_key=True),

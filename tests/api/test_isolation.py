@@ -73,6 +73,7 @@ async def _things(api: Api) -> dict[str, str]:
         "schema": schema["id"],
         "pattern": pattern["id"],
         "agent": "expiry_enforcer",
+        "erasure": key["id"],
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from typing import Any
 
@@ -11,6 +10,7 @@ from uuid_utils import uuid7
 
 from scaiqueue.api.routes import ENDPOINTS
 from tests.api.conftest import BASE, FIRST_KEY, Api, ApiServer, created, failed
+from tests.eventually import eventually
 from tests.servers import RedisServer
 
 
@@ -93,7 +93,9 @@ async def test_a_messages_life_is_one_entry_a_call(api: Api) -> None:
         [made["id"]],
     )
 
-    assert [call["id"] for call in await _audit(api, scope, event_type="claim")] == [_one(calls, "claim")["id"]]
+    assert [call["id"] for call in await _audit(api, scope, event_type="claim")] == [
+        _one(calls, "claim")["id"]
+    ]
     assert len(await _audit(api, scope, actor=key)) > len(calls)
     assert await _audit(api, scope, actor=str(uuid7())) == []
     touching = await _audit(api, scope, correlation_id="c1")
@@ -120,7 +122,9 @@ async def test_refused_calls_are_recorded_where_they_were_aimed(api: Api) -> Non
             failed(await client.post(by_id, json={"type": "t"}), 401, "AUTH_TOKEN_MISSING")
     async with api.with_key("sgk_nobody_has_this_key_0123456789abcdef") as client:
         failed(await client.get(f"/scopes/{scope['id']}"), 401, "AUTH_TOKEN_INVALID")
-    failed(await api.http.get(f"/scopes/{scope['id']}/messages/{uuid7()}"), 404, "SCAIQUEUE_MESSAGE_NOT_FOUND")
+    failed(
+        await api.http.get(f"/scopes/{scope['id']}/messages/{uuid7()}"), 404, "SCAIQUEUE_MESSAGE_NOT_FOUND"
+    )
 
     calls = await _audit(api, scope)
     by_outcome = {call["outcome"]: call for call in calls}
@@ -182,8 +186,8 @@ async def test_a_trace_goes_across_queues_and_into_the_archive(api: Api) -> None
         columns = [line[1] for line in rows.execute("PRAGMA table_info(mod_scaiqueue_message_archive)")]
         listed = ",".join(columns)
         rows.execute(
-            f"INSERT INTO mod_scaiqueue_message_archive ({listed}) SELECT {listed} FROM mod_scaiqueue_messages"
-            " WHERE id=?",
+            f"INSERT INTO mod_scaiqueue_message_archive ({listed}) "
+            f"SELECT {listed} FROM mod_scaiqueue_messages WHERE id=?",
             (ids[0],),
         )
         rows.execute("DELETE FROM mod_scaiqueue_messages WHERE id=?", (ids[0],))
@@ -220,6 +224,8 @@ async def test_what_can_not_be_recorded_is_not_done(redis_server: RedisServer) -
                 metrics = (await client.get(server.url + "/metrics")).text
                 assert "scaiqueue_audit_turned_away_total 1.0" in metrics
                 rows.rollback()
-            while (answer := await client.get(f"/scopes/{scope['id']}/audit")).status_code == 503:
-                await asyncio.sleep(0)
-            assert answer.status_code == 200
+
+            async def answers() -> bool:
+                return (await client.get(f"/scopes/{scope['id']}/audit")).status_code == 200
+
+            await eventually(answers)

@@ -137,9 +137,7 @@ async def test_what_retention_deleted_is_not_missing(engine: AsyncEngine) -> Non
 async def test_several_writers_make_one_chain(engine: AsyncEngine) -> None:
     trails = [Trail(engine, 2**20) for _ in range(4)]
     for number in range(40):
-        entry = msgspec.convert(
-            ("publish", number, "key", "", f"r{number}", "", 201, "OK"), Entry
-        )
+        entry = msgspec.convert(("publish", number, "key", "", f"r{number}", "", 201, "OK"), Entry)
         trails[number % 4].add("default", ID + str(number % 3), entry)
         if number % 8 == 7:
             await asyncio.gather(*(trail.write() for trail in trails))

@@ -11,6 +11,7 @@ import msgspec
 from prometheus_client.metrics import MetricWrapperBase
 
 from scaiqueue.audit import metrics as audit_metrics
+from scaiqueue.erasure import metrics as erasure_metrics
 from scaiqueue.errors import Code
 from scaiqueue.fallback import metrics as fallback_metrics
 from scaiqueue.integrity.kinds import Kind
@@ -93,7 +94,14 @@ def settings_page() -> str:
 def metrics_page() -> str:
     """What `/metrics` of the API and the worker's port show."""
     head = "| metric | type | labels | is |\n|---|---|---|---|\n"
-    modules = (api_metrics, persister_metrics, recovery_metrics, fallback_metrics, audit_metrics)
+    modules = (
+        api_metrics,
+        persister_metrics,
+        recovery_metrics,
+        fallback_metrics,
+        audit_metrics,
+        erasure_metrics,
+    )
     api = head + "".join(_metrics(modules)) + HTTP_METRICS
     return (
         "# Metrics\n\nGenerated from the code, for Prometheus. No label grows with queues or messages; beyond 1,000 "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from scaiqueue.api.endpoint import Endpoint
 from scaiqueue.api.routes.audit import audit
 from scaiqueue.api.routes.claiming import claiming
+from scaiqueue.api.routes.erasures import erasures
 from scaiqueue.api.routes.evaluating import evaluating
 from scaiqueue.api.routes.keys import keys
 from scaiqueue.api.routes.patterns import patterns
@@ -37,6 +38,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *evaluating.endpoints,
     *routing.endpoints,
     *audit.endpoints,
+    *erasures.endpoints,
     *keys.endpoints,
     *system.endpoints,
 )
