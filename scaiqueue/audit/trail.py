@@ -20,7 +20,8 @@ RETRY_S = (0.05, 2.0)
 STOP_S = 5.0
 SETTLE_S = 1.0
 PAGE_BYTES = 512 * 1024
-PAGES_AT_ONCE = 500
+ROW_BYTES = 300
+WRITE_BYTES = 4 * 2**20
 STRANGERS = 100
 """So many entries of callers without a good key are told apart in one write; the rest are only counted."""
 OTHERS = "(other)"
@@ -132,7 +133,7 @@ class Trail:
         for place, entries in taken.items():
             self._pages += _pages(*place, entries)
         while self._pages:
-            pages = self._pages[:PAGES_AT_ONCE]
+            pages = _first(self._pages)
             await self._appender.append(pages)
             del self._pages[: len(pages)]
             self._count(pages)
@@ -163,6 +164,16 @@ def _pages(tenant: str, scope_id: str, entries: list[Entry]) -> list[Page]:
         size += entry.weight
     pages.append(_page(tenant, scope_id, entries[start:]))
     return pages
+
+
+def _first(pages: list[Page]) -> list[Page]:
+    """The first of them, of WRITE_BYTES in all, and at least one."""
+    size = 0
+    for at, page in enumerate(pages):
+        size += ROW_BYTES + len(page.entries)
+        if at and size > WRITE_BYTES:
+            return pages[:at]
+    return pages[:]
 
 
 def _page(tenant: str, scope_id: str, entries: list[Entry]) -> Page:

@@ -10,7 +10,9 @@ from sqlalchemy import ColumnElement, delete, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from scaiqueue.audit.chain import AuditRow, Link, Page, chained, pruned_page
-from scaiqueue.rows.engine import reading
+from scaiqueue.rows import packets
+from scaiqueue.rows.engine import is_sqlite, reading
+from scaiqueue.rows.literals import joined
 from scaiqueue.rows.tables import audit_checkpoints, audit_log
 
 
@@ -43,21 +45,30 @@ async def _end(conn: AsyncConnection) -> Link:
     return Link(*found) if found else Link()
 
 
+_INSERT = f"INSERT INTO {audit_log.name} ({','.join(AuditRow.__struct_fields__)})"
+
+
 class Appender:
     """Appends pages in one transaction. A call that is repeated after a failure finds what the failed one
     may have written after all."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._end: Link | None = None
         self.tried: Link | None = None
 
     async def append(self, pages: Sequence[Page]) -> None:
         """Raises IntegrityError where another writer was first: call again."""
+        end, self._end = self._end, None
         async with self._engine.begin() as conn:
-            if not await self._written(conn):
-                rows = chained(await _end(conn), pages)
+            if await self._written(conn):
+                rows = []
+            else:
+                # Where nobody wrote since, the next number is free: that saves to ask for it.
+                rows = chained(end or await _end(conn), pages)
                 self.tried = rows[0].link
-                await conn.execute(insert(audit_log), [msgspec.structs.asdict(row) for row in rows])
+                await _insert(conn, rows)
+        self._end = rows[-1].link if rows else None
         self.tried = None
 
     async def _written(self, conn: AsyncConnection) -> bool:
@@ -65,6 +76,15 @@ class Appender:
             return False
         query = select(audit_log.c.hash).where(audit_log.c.seq == self.tried.seq)
         return (await conn.execute(query)).scalar() == self.tried.hash
+
+
+async def _insert(conn: AsyncConnection, rows: Sequence[AuditRow]) -> None:
+    """For MariaDB as literals: its driver escapes long texts slowly."""
+    if is_sqlite(conn):
+        await conn.execute(insert(audit_log), [msgspec.structs.asdict(row) for row in rows])
+    else:
+        values = ",".join(f"({joined(msgspec.structs.astuple(row))})" for row in rows)
+        await packets.run(conn, [f"{_INSERT} VALUES {values}"])
 
 
 async def after(engine: AsyncEngine, seq: int, limit: int) -> list[AuditRow]:
