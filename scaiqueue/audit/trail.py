@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 
 import structlog
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from scaiqueue.audit import metrics
@@ -17,7 +17,7 @@ from scaiqueue.rows.audit import Appender
 
 WRITE_EVERY_S = 0.1
 RETRY_S = (0.05, 2.0)
-STOP_S = 5.0
+STOP_S = 2.0
 SETTLE_S = 1.0
 PAGE_BYTES = 512 * 1024
 ROW_BYTES = 300
@@ -117,8 +117,10 @@ class Trail:
                 return
             except IntegrityError:
                 pass  # another process was first: once more behind it
-            except (SQLAlchemyError, OSError) as error:
-                _log.warning("audit_not_written", bytes=self._waiting, error=str(error)[:500])
+            except Exception as error:
+                # Whatever it is, without this loop no call could be answered any more.
+                cause = type(error).__name__
+                _log.warning("audit_not_written", bytes=self._waiting, cause=cause, error=str(error)[:500])
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, longest)
             metrics.retries_total.inc()

@@ -41,7 +41,7 @@ def _id(message: Message) -> str:
 def _checkpoint(place: Place, one: Checkpoint) -> Message:
     """Of the audit, for every scope: up to that row its chain was whole."""
     body = msgspec.json.encode({"seq": one.seq, "hash": one.hash})
-    record = _record(FINDINGS, State.completed, one.at, one.at)
+    record = ended_record(FINDINGS, one.at)
     return Message(**fields_of(place, one.id, record, Header(type="audit.checkpoint"), body, NO_OUTCOME))
 
 
@@ -60,6 +60,11 @@ def _message(place: Place, slug: str, one: Noted) -> Message:
         one.corrected_at or one.seen_at,
     )
     return Message(**fields_of(place, one.id, record, header, msgspec.json.encode(body), NO_OUTCOME))
+
+
+def ended_record(slug: str, at: int) -> Record:
+    """Of what is only told of, as it happened."""
+    return _record(slug, State.completed, at, at)
 
 
 def _record(slug: str, state: State, created_at: int, updated_at: int) -> Record:

@@ -170,6 +170,23 @@ async def test_pages_go_on_without_gaps_and_keys_see_what_is_theirs(api: Api) ->
         failed(await api.http.get("/audit", params=query), 422, "VALIDATION_ERROR")
 
 
+async def test_the_system_queue_shows_the_calls_as_messages(api: Api) -> None:
+    scope = await api.scope()
+    for _ in range(3):
+        await api.queue(scope)
+    listed = f"/scopes/{scope['id']}/messages"
+    seen: list[dict[str, Any]] = []
+    query: dict[str, Any] = {"queue": "_audit", "limit": 2}
+    for _ in range(2):
+        answer = (await api.http.get(listed, params=query)).json()
+        seen += answer["data"]
+        query["cursor"] = answer["meta"]["next_cursor"]
+    kinds = [message["message_type"] for message in seen]
+    assert kinds == ["audit.create_queue"] * 3 + ["audit.create_scope"]
+    assert len({message["id"] for message in seen}) == 4
+    assert (seen[0]["queue"], seen[0]["state"], seen[0]["body"]["outcome"]) == ("_audit", "completed", "OK")
+
+
 async def test_a_trace_goes_across_queues_and_into_the_archive(api: Api) -> None:
     scope = await api.scope()
     first, second = await api.queue(scope), await api.queue(scope)
