@@ -15,7 +15,7 @@ from scaiqueue.audit.entry import Entry, encode_entries
 from scaiqueue.rows import scopes
 from scaiqueue.rows.audit import Appender
 
-WRITE_EVERY_S = 0.1
+WRITE_EVERY_S = 0.2
 RETRY_S = (0.05, 2.0)
 STOP_S = 2.0
 SETTLE_S = 1.0
