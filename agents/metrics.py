@@ -15,6 +15,11 @@ DEAD_LETTER_GROWTH = Counter(
 )
 ARCHIVED = Counter("scaiqueue_messages_archived_total", "Rows moved into the archive table.")
 REMOVED = Counter("scaiqueue_messages_removed_total", "Rows deleted because their queue's retention ended.")
+STREAMS = Counter(
+    "scaiqueue_agent_streams_total",
+    "Streams that were aborted as idle, dropped from Redis, deleted.",
+    ["what"],
+)
 DIVERGENCES = Counter("scaiqueue_divergences_total", "Divergences between index and rows.", ["kind"])
 CORRECTED = Counter("scaiqueue_divergences_corrected_total", "Divergences that it put right.", ["kind"])
 AUDIT_FAULTS = Counter("scaiqueue_audit_faults_total", "Rows of the audit that did not hold.")

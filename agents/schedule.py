@@ -12,6 +12,7 @@ from .idempotency_pruner import prune_idempotency_keys
 from .message_archiver import archive_messages
 from .priority_aging_worker import age_priorities
 from .retention_enforcer import enforce_retention
+from .stream_keeper import keep_streams
 from .visibility_timeout_enforcer import enforce_visibility_timeouts
 
 AGENTS: tuple[Agent, ...] = (
@@ -70,6 +71,13 @@ AGENTS: tuple[Agent, ...] = (
         bound_s=60,
         purpose="Deletes events that are older than they are kept.",
         run=prune_old_events,
+    ),
+    Agent(
+        "stream_keeper",
+        every_s=5,
+        bound_s=4,
+        purpose="Aborts streams that nobody writes to, and deletes those that ended long enough ago.",
+        run=keep_streams,
     ),
     Agent(
         "consistency_checker",

@@ -65,7 +65,7 @@ for hop = 1, HOPS + 1 do
 end
 local entry = ""
 if #raised > 0 then
-  entry = journal("detail", cmsgpack.pack({ q.slug, #raised / 2 }))
+  entry = journal("detail", cjson.encode({ q.slug, #raised / 2 }))
   redis.call("ZADD", set_key(q, "pending"), unpack(raised))
 end
 return { { "OK", entry }, { word, #raised / 2, 5000 - below } }

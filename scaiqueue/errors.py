@@ -40,6 +40,7 @@ class Code(Enum):
     SCAIQUEUE_JOB_NOT_FOUND = ErrorSpec(404, False, "No such job in this scope.")
     SCAIQUEUE_ERASURE_NOT_FOUND = ErrorSpec(404, False, "No such erasure in this tenant.")
     SCAIQUEUE_RULE_NOT_FOUND = ErrorSpec(404, False, "No such routing rule in this scope.")
+    SCAIQUEUE_STREAM_NOT_FOUND = ErrorSpec(404, False, "No such stream in this scope, or no longer.")
     SCAIQUEUE_KEY_NOT_FOUND = ErrorSpec(404, False, "No such API key in this tenant.")
     SCAIQUEUE_AGENT_NOT_FOUND = ErrorSpec(404, False, "No such system agent: see GET /system-agents.")
     SCAIQUEUE_CLAIM_LOST = ErrorSpec(
@@ -53,6 +54,15 @@ class Code(Enum):
     )
     SCAIQUEUE_HITL_INVALID_DECISION = ErrorSpec(
         422, False, "The decision does not fit the message's `hitl_spec`: `details` names each field."
+    )
+    SCAIQUEUE_CHUNK_CONFLICT = ErrorSpec(
+        409, False, "The stream has another chunk there, or its last one before: send what belongs there."
+    )
+    SCAIQUEUE_STREAM_INCOMPLETE = ErrorSpec(
+        409, False, "Chunks are missing: send those that `details` names, then close it again."
+    )
+    SCAIQUEUE_STREAM_FULL = ErrorSpec(
+        413, False, "The stream takes no more: close it, and go on in another one."
     )
     SCAIQUEUE_INVALID_RULE = ErrorSpec(422, False, "Correct the places of the rule that `details` names.")
     SCAIQUEUE_NOT_EMPTY = ErrorSpec(

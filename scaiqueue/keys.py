@@ -61,6 +61,21 @@ class Shard:
         return f"{self.root}:limits"
 
     @property
+    def open_streams(self) -> str:
+        """Streams by when they are idle."""
+        return f"{self.root}:open_streams"
+
+    @property
+    def closed_streams(self) -> str:
+        """Streams whose message is to be published, by the next try."""
+        return f"{self.root}:closed_streams"
+
+    @property
+    def ended_streams(self) -> str:
+        """Streams that are forgotten once the rows have them, by when that is looked at."""
+        return f"{self.root}:ended_streams"
+
+    @property
     def owner(self) -> str:
         """Held by the process that persists the shard's journal."""
         return f"{self.root}:owner"
@@ -138,6 +153,16 @@ class StreamKeys:
     scope: ScopeKeys
     stream_id: str
 
+    @cached_property
+    def root(self) -> str:
+        return f"{self.scope.root}:stream:{self.stream_id}"
+
     def key(self, name: str) -> str:
         """`name` is meta or chunks."""
-        return f"{self.scope.root}:stream:{self.stream_id}:{name}"
+        return f"{self.root}:{name}"
+
+    @classmethod
+    def parse(cls, root: str) -> StreamKeys:
+        """The inverse of `root`, e.g. from the sets of a shard."""
+        scope_root, _, stream_id = root.partition(":stream:")
+        return cls(ScopeKeys.parse(scope_root), stream_id)

@@ -14,11 +14,13 @@ from sqlalchemy import literal, select
 from uuid_utils import uuid7
 
 from scaiqueue.api.permissions import ALL_PERMISSIONS
+from scaiqueue.api.preparation import prepare
 from scaiqueue.audit.trail import Trail
 from scaiqueue.connection import open_redis
 from scaiqueue.connection_pipeline import ConnectionPipeline
 from scaiqueue.erasure.index import Index
 from scaiqueue.erasure.job import Eraser
+from scaiqueue.erasure.streams import Streams
 from scaiqueue.errors import Code
 from scaiqueue.fallback.belief import Belief, Path
 from scaiqueue.fallback.depths import row_depths
@@ -57,6 +59,10 @@ from scaiqueue.scripts.binding import CompleteItem, complete_call
 from scaiqueue.scripts.replies import parse_reply
 from scaiqueue.scripts.runner import ScriptRunner
 from scaiqueue.settings import Settings
+from scaiqueue.streams.assembly import Assembler
+from scaiqueue.streams.audience import Audience
+from scaiqueue.streams.reading import StreamReader
+from scaiqueue.streams.writing import StreamWriter
 from scaiqueue_agents.jobs import enqueue_run, open_queue
 
 FIRST_TENANT = "default"
@@ -78,7 +84,7 @@ class Readiness(msgspec.Struct):
 
 
 class Services:
-    """Composition of an API process. Use as an async context manager, or `start` and `stop`."""
+    """Composition of an API process, or of one that only writes rows."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -103,11 +109,12 @@ class Services:
         self.patterns = DocumentShelf(self.engine, documents.patterns, Code.SCAIQUEUE_PATTERN_NOT_FOUND)
         self.schema_checks = SchemaChecks(self.schemas)
         self.room = WaitingRoom(self.redis)
+        self.audience = Audience()
         self.memory = MemoryWatch(self.redis)
         self.signals = Signals(
             self.redis,
             settings.shards,
-            on_wake=self.room.wake,
+            on_wake=self._woken,
             on_changed=self._changed,
             on_gap=self._missed,
         )
@@ -137,7 +144,12 @@ class Services:
             self.engine, settings, self.configurator, lambda scope_id: self.changed("scope", scope_id)
         )
         self.persister = Persister(
-            self.redis, self.runner, self.engine, shards=settings.shards, recover=self.recovery.prepare
+            self.redis,
+            self.runner,
+            self.engine,
+            shards=settings.shards,
+            recover=self.recovery.prepare,
+            carries=settings.persist,
         )
         watermarks = self.persister.watermarks
         repairer = Repairer(self.engine, self.configurator, self.rulebooks)
@@ -159,8 +171,21 @@ class Services:
             self.purger,
             lambda scope_id: self.changed("scope", scope_id),
         )
+        self.stream_reader = StreamReader(self.redis, self.engine, self.audience, self._rows_lead)
+        self.stream_writer = StreamWriter(self.gate, watermarks, repairer, settings.commit_timeout_s)
+        self.assembler = Assembler(
+            self.redis,
+            self.gate,
+            self.stream_reader,
+            self.directory,
+            self.publisher,
+            lambda queue, asked: prepare(self, queue, asked),
+            settings,
+            self._rows_lead,
+        )
         self.redriver = Redriver(self.gate, self.engine, watermarks, self.directory)
-        self.eraser = Eraser(self.engine, Index(self.redis, self.gate, self.engine, watermarks))
+        index = Index(self.redis, self.gate, self.engine, watermarks)
+        self.eraser = Eraser(self.engine, index, Streams(self.engine, self.gate, index))
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -176,10 +201,16 @@ class Services:
         self._spawn("waiting room", self.room.run())
         self._spawn("redrive", self.redriver.run())
         self._spawn("erasure", self.eraser.run())
+        self._spawn("assembler", self.assembler.run())
         self._spawn("fallback sweep", self.sweep.run())
         self._spawn("keys", self.key_ring.run())
         self._spawn("audit", self.audit.run())
         self._spawn("memory", self.memory.run())
+
+    def let_go(self) -> None:
+        """Answer whoever waits for something, and let none wait any more."""
+        self.room.close()
+        self.audience.close()
 
     async def stop(self) -> None:
         for task in reversed(self._tasks):
@@ -235,10 +266,24 @@ class Services:
             for name, answer in zip(checks, answers, strict=True)
             if isinstance(answer, BaseException)
         }
-        memory = self.memory.now.alarm
-        alarms = {"redis_memory": memory} if memory else {}
+        alarms = {}
+        if memory := self.memory.now.alarm:
+            alarms["redis_memory"] = memory
+        if "scripts" in checks and "scripts" not in failures and (left := await self._ask_owners()):
+            alarms["persister"] = f"no process writes the rows of shards {left}"
         recovering = await self._ask_recovery() if "scripts" in failures else None
         return Readiness(not failures, self.belief.row.mode.value, failures, alarms, recovering)
+
+    async def _ask_owners(self) -> list[int]:
+        """Shards that no process carries into the rows."""
+        pipe = self.redis.pipeline(transaction=False)
+        for number in range(self.settings.shards):
+            pipe.exists(Shard(number).owner)
+        try:
+            owned = await asyncio.wait_for(pipe.execute(), READY_WITHIN_S)
+        except (RedisError, OSError):
+            return []
+        return [number for number, there in enumerate(owned) if not there]
 
     async def _ask_recovery(self) -> dict[str, int] | None:
         try:
@@ -275,12 +320,18 @@ class Services:
             self.schemas.forget(name)
             self.patterns.forget(name)
 
+    def _woken(self, root: str) -> None:
+        """Something is in a queue, or has happened to a stream."""
+        self.room.wake(root)
+        self.audience.wake(root)
+
     def _missed(self) -> None:
         self.key_ring.clear()
         self.directory.clear()
         self.schemas.clear()
         self.patterns.clear()
         self.room.wake_all()
+        self.audience.wake_all()
 
     async def _create_first_key(self) -> None:
         secret = self.settings.api_key

@@ -13,12 +13,15 @@ from typing import Annotated, Literal, NamedTuple, get_args, get_origin, get_typ
 import msgspec
 from msgspec import Meta
 
+from scaiqueue.keys import is_slug
+
 
 class SettingsError(ValueError):
     """A setting makes no sense; the message names it and says what to do."""
 
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
+_origin = re.compile(r"\*|https?://[^\s/]+")
 Positive = Annotated[int, Meta(ge=1)]
 
 
@@ -49,11 +52,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     database_timeout_s: Annotated[int, Meta(ge=11, le=600)] = 15
     routing_max_hops: Annotated[int, Meta(ge=1, le=20)] = 10
     routing_max_matches: Annotated[int, Meta(ge=1, le=10**9)] = 100_000
+    stream_max_chunks: Annotated[int, Meta(ge=1, le=10_000)] = 10_000
+    stream_max_chunk_bytes: Annotated[int, Meta(ge=1, le=2**20)] = 64 * 1024
+    stream_idle_timeout_s: Annotated[int, Meta(ge=1, le=86_400)] = 300
+    stream_retention_s: Annotated[int, Meta(ge=0)] = 86_400
     archive_after_s: Annotated[int, Meta(ge=0)] = 3600
     event_retention_s: Annotated[int, Meta(ge=0)] = 30 * 86400
     audit_retention_s: Annotated[int, Meta(ge=0)] = 365 * 86400
     audit_buffer_bytes: Annotated[int, Meta(ge=2**20, le=2**32)] = 64 * 2**20
     worker_metrics_port: Port = 0
+    persist: bool = True
+    osqueue_port: Port = 0
+    osqueue_scope: str = "osqueue"
+    osqueue_key: str = ""
+    osqueue_origins: str = ""
 
 
 def load_settings(
@@ -143,8 +155,17 @@ def _misfits(settings: Settings) -> Iterator[tuple[str, str]]:
             "database_url",
             "must be mysql+asyncmy://user:password@host/database or sqlite+aiosqlite:////path/to/file",
         )
-    if settings.api_key and not re.fullmatch(r"sgk_[A-Za-z0-9_-]{8,}", settings.api_key):
-        yield "api_key", "must be sgk_ and at least 32 random characters; leave it out and one is made"
+    for name in ("api_key", "osqueue_key"):
+        key = getattr(settings, name)
+        if key and not re.fullmatch(r"sgk_[A-Za-z0-9_-]{8,}", key):
+            hint = "and one is made" if name == "api_key" else "and every caller must bring one"
+            yield name, f"must be sgk_ and at least 32 random characters; leave it out {hint}"
+    if settings.osqueue_port and settings.osqueue_port == settings.port:
+        yield "osqueue_port", f"must be another than port, which is {settings.port}"
+    if not is_slug(settings.osqueue_scope):
+        yield "osqueue_scope", "must be a slug: lower-case letters, digits, _ and -"
+    if wrong := [text for text in settings.osqueue_origins.split() if not _origin.fullmatch(text)]:
+        yield "osqueue_origins", f"must be origins such as https://jobs.example.org, or *; not {wrong[0]}"
     if settings.max_batch_bytes < settings.max_body_bytes:
         for name in ("max_batch_bytes", "max_body_bytes"):
             yield (

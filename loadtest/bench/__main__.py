@@ -15,6 +15,7 @@ from loadtest.bench import (
     baseline,
     expiry_cases,
     http_cases,
+    osqueue_cases,
     peer_cases,
     persister_cases,
     recovery_cases,
@@ -24,7 +25,7 @@ from loadtest.bench import (
 )
 from loadtest.bench.measure import Row
 
-Section = Literal["scripts", "expiry", "http", "waiting", "persister", "recovery", "peers"]
+Section = Literal["scripts", "expiry", "http", "waiting", "persister", "recovery", "osqueue", "peers"]
 
 app = cyclopts.App(name="python -m loadtest.bench", help_format="plaintext")
 
@@ -76,6 +77,8 @@ def main(
                 rows += uvloop.run(persister_cases.run(quick=quick))
             case "recovery":
                 rows += uvloop.run(recovery_cases.run(quick=quick))
+            case "osqueue":
+                rows += uvloop.run(osqueue_cases.run(quick=quick))
             case "peers":
                 found, missing = uvloop.run(peer_cases.run(quick=quick))
                 rows += found

@@ -7,7 +7,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,6 +48,23 @@ class HttpServer(Server):
             return False
 
 
+class PersisterProcess(Server):
+    """`scaiqueue persister`."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        super().__init__()
+        self.port = free_port()
+        self._environment = environment
+
+    def command(self) -> Sequence[str]:
+        environment = {**self._environment, "SCAIQUEUE_WORKER_METRICS_PORT": str(self.port)}
+        assignments = [f"{name}={value}" for name, value in environment.items()]
+        return ["/usr/bin/env", *assignments, sys.executable, "-m", "scaiqueue", "persister"]
+
+    def answers(self) -> bool:
+        return "persister_started" in self.log.read_text(errors="replace")
+
+
 def roomy_mariadb() -> MariaDbServer:
     """A buffer pool of 512 MiB and a redo log of 256 MiB; each commit is synced."""
     return MariaDbServer(*_ROOMY)
@@ -58,17 +75,19 @@ def floor_server() -> HttpServer:
 
 
 class Deployment(NamedTuple):
-    """One API process and what is behind it."""
+    """One API process and what is behind it; a persister of its own, or the API process does its work."""
 
     api: HttpServer
     redis: RedisServer
     mariadb: MariaDbServer
     database_url: str
     key: str
+    persister: PersisterProcess | None = None
 
     @property
     def pids(self) -> dict[str, int]:
-        return {"api": self.api.pid, "redis": self.redis.pid, "mariadb": self.mariadb.pid}
+        pids = {"api": self.api.pid, "redis": self.redis.pid, "mariadb": self.mariadb.pid}
+        return pids if self.persister is None else {**pids, "persister": self.persister.pid}
 
     def ask(self, path: str, body: object = None, method: str = "POST") -> object:
         """A call outside of what is measured; the answer's data."""
@@ -83,16 +102,22 @@ class Deployment(NamedTuple):
         return found["data"]
 
     def metrics(self) -> str:
-        with urllib.request.urlopen(
-            f"http://127.0.0.1:{self.api.port}/metrics", timeout=_HTTP_SECONDS
-        ) as answer:
+        """Of the process that writes rows."""
+        port = (self.persister or self.api).port
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=_HTTP_SECONDS) as answer:
             text: bytes = answer.read()
         return text.decode()
 
 
+_API = ("api", "--port", "PORT")
+
+
 @contextmanager
-def deployment(redis: RedisServer | None = None) -> Iterator[Deployment]:
-    """`scaiqueue api` with one process, on a Redis of its own (or the one given) and a MariaDB of its own.
+def deployment(
+    redis: RedisServer | None = None, *, own_persister: bool = False, command: Sequence[str] = _API
+) -> Iterator[Deployment]:
+    """One process of `scaiqueue api`, or of another `command`, on a Redis of its own (or the one given) and a
+    MariaDB of its own. Rows are written by it or, with `own_persister`, by a `scaiqueue persister` beside it.
 
     The limit on messages that are not yet rows is lifted, so that a burst measures the API and no refusal.
     """
@@ -107,9 +132,16 @@ def deployment(redis: RedisServer | None = None) -> Iterator[Deployment]:
                 "SCAIQUEUE_API_KEY": key,
                 "SCAIQUEUE_BACKLOG_LIMIT": "100000000",
                 "SCAIQUEUE_LOG_LEVEL": "warning",
+                "SCAIQUEUE_PERSIST": str(not own_persister).lower(),
             }
-            with HttpServer(["scaiqueue", "api", "--port", "PORT"], "/healthz", environment) as api:
-                yield Deployment(api, server, mariadb, database_url, key)
+            with ExitStack() as stack:
+                api = HttpServer(["scaiqueue", *command], "/healthz", environment)
+                stack.enter_context(api)
+                persister = None
+                if own_persister:
+                    environment["SCAIQUEUE_LOG_LEVEL"] = "info"
+                    persister = stack.enter_context(PersisterProcess(environment))
+                yield Deployment(api, server, mariadb, database_url, key, persister)
         finally:
             if redis is None:
                 server.close()

@@ -169,22 +169,40 @@ def cases(bench: Bench) -> list[Case]:
 
 
 async def run(*, quick: bool = False, life_seconds: float = 20.0) -> list[Row]:
-    """All cases, and whole lives at the end."""
-    with deployment() as deployed, floor_server() as floor:
-        bench = Bench(deployed)
-        chosen = cases(bench)
-        ours: list[list[Sample]] = [[] for _ in chosen]
-        floors: list[list[Sample]] = [[] for _ in chosen]
-        for _ in range(ROUNDS):
-            for place, case in enumerate(chosen):
-                count = max(case.in_flight, case.requests // (4 if quick else 1))
-                ours[place].append(await _round(case, deployed, count))
-                floors[place].append(await _floor_round(floor, 1000 if quick else 3000))
-        rows = [_row(case, *samples) for case, *samples in zip(chosen, ours, floors, strict=True)]
-        rows.append(_committed_share(ours[0], ours[1]))
-        rows.append(await _half_load(bench, ours[1]))
-        rows += await whole_life(deployed, 5.0 if quick else life_seconds)
+    """All cases with one process that also writes the rows, whole lives at its end; then single calls with
+    a process of its own for the rows."""
+    with floor_server() as floor:
+        with deployment() as deployed:
+            bench = Bench(deployed)
+            chosen = cases(bench)
+            ours, floors = await _rounds(chosen, deployed, floor, quick=quick)
+            rows = [_row(case, *samples) for case, *samples in zip(chosen, ours, floors, strict=True)]
+            rows.append(_committed_share(ours[0], ours[1]))
+            rows.append(await _half_load(bench, ours[1]))
+            rows += await whole_life(deployed, 5.0 if quick else life_seconds)
+        with deployment(own_persister=True) as deployed:
+            chosen = [
+                case._replace(name=f"{case.name}, rows by another process")
+                for case in cases(Bench(deployed))
+                if case.things == 1
+            ]
+            ours, floors = await _rounds(chosen, deployed, floor, quick=quick)
+            rows += [_row(case, *samples) for case, *samples in zip(chosen, ours, floors, strict=True)]
     return rows
+
+
+async def _rounds(
+    chosen: list[Case], deployed: Deployment, floor: HttpServer, *, quick: bool
+) -> tuple[list[list[Sample]], list[list[Sample]]]:
+    """Samples of each case, and of the floor beside it."""
+    ours: list[list[Sample]] = [[] for _ in chosen]
+    floors: list[list[Sample]] = [[] for _ in chosen]
+    for _ in range(ROUNDS):
+        for place, case in enumerate(chosen):
+            count = max(case.in_flight, case.requests // (4 if quick else 1))
+            ours[place].append(await _round(case, deployed, count))
+            floors[place].append(await _floor_round(floor, 1000 if quick else 3000))
+    return ours, floors
 
 
 def _row(case: Case, ours: list[Sample], floors: list[Sample]) -> Row:

@@ -82,7 +82,7 @@ class _Connection(asyncio.Protocol):
                 return
             self._start = head + 4
             length = self._buffer[:head].lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
-            self._end = self._start + int(length)
+            self._end = self._start + int(length or 0)  # 204 says none
         if len(self._buffer) < self._end:
             return
         self._outcome.latencies.append(time.perf_counter() - self._began)
@@ -108,11 +108,16 @@ async def drive(port: int, in_flight: int, next_request: Next, *, rate: float = 
 
     The garbage collector stands still meanwhile: its pauses here would pass for the server's.
     """
+    return await drive_lanes(port, in_flight, lambda: next_request, rate=rate)
+
+
+async def drive_lanes(port: int, in_flight: int, lanes: Callable[[], Next], *, rate: float = 0) -> Outcome:
+    """The same, with requests of its own for each connection."""
     outcome = Outcome()
     pace = Pace(rate) if rate else None
     loop = asyncio.get_running_loop()
     made = [
-        await loop.create_connection(lambda: _Connection(next_request, outcome, pace), "127.0.0.1", port)
+        await loop.create_connection(lambda: _Connection(lanes(), outcome, pace), "127.0.0.1", port)
         for _ in range(in_flight)
     ]
     gc.disable()

@@ -15,7 +15,7 @@ import msgspec
 from loadtest.bench.measure import Row, Spread
 from tests.servers import ServerError, find_program
 
-SECTIONS = ("scripts", "expiry", "http", "waiting", "persister", "recovery", "peers")
+SECTIONS = ("scripts", "expiry", "http", "waiting", "persister", "recovery", "osqueue", "peers")
 RESULTS = Path(__file__).parents[1] / "results"
 _LIBRARIES = (
     "redis",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -18,6 +17,7 @@ from scaiqueue.api.routes.docs import docs_routes
 from scaiqueue.api.routes.health import public_routes
 from scaiqueue.api.stopping import on_stop_signal
 from scaiqueue.api.tracking import before_send
+from scaiqueue.collector import rest_the_collector
 from scaiqueue.errors import QueueError
 from scaiqueue.services import Services
 from scaiqueue.settings import Settings, load_settings
@@ -42,9 +42,9 @@ def create_app(settings: Settings | None = None) -> HotPaths:
         nonlocal services
         services = Services(settings)
         await services.start()
-        _rest_the_collector()
+        rest_the_collector()
         try:
-            with on_stop_signal(services.room.close):
+            with on_stop_signal(services.let_go):
                 yield
         finally:
             await services.stop()
@@ -70,10 +70,3 @@ def create_app(settings: Settings | None = None) -> HotPaths:
         logging_config=None,
     )
     return HotPaths(app, ENDPOINTS, available, metrics, limit)
-
-
-def _rest_the_collector() -> None:
-    """What lives as long as the process needs no looking at: it would delay requests by milliseconds."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)

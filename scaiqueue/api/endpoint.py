@@ -230,10 +230,8 @@ class Endpoint:
             principal = services.key_ring.known(authorization)
             if principal is None:
                 principal = await services.key_ring.authenticate(authorization)
-            if self.permission is not None and self.permission.value not in principal.permissions:
-                raise QueueError(
-                    Code.AUTHZ_PERMISSION_DENIED, f"The key lacks the permission {self.permission.value}."
-                )
+            if self.permission is not None:
+                principal.require(self.permission.value)
             call = Call(request, principal, services)
             answer = await self.handler(call)
         except BaseException as error:

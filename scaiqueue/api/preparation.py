@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -15,7 +15,9 @@ from scaiqueue.queueing.header import MAX_HEADER, is_json_type
 from scaiqueue.review.spec import Spec, faults
 from scaiqueue.review.template import expanded, filled_bytes, parameters_of
 from scaiqueue.rows.documents import DocumentRow
-from scaiqueue.services import Services
+
+if TYPE_CHECKING:
+    from scaiqueue.services import Services
 
 
 def needs_preparation(asked: Publish, queue: QueueEntry) -> bool:
@@ -30,14 +32,15 @@ def needs_preparation(asked: Publish, queue: QueueEntry) -> bool:
 
 async def prepare(services: Services, queue: QueueEntry, asked: Publish) -> Spec | None:
     """Checks the body, and returns what a human is to be asked. Raises QueueError for what does not fit."""
-    review = await _review(services, queue, asked)
+    review = await review_of(services, queue, asked)
     if queue.checked or asked.schema is not None:
         body = (bytes(asked.body) or NULL_BODY) if is_json_type(asked.content_type) else None
         await services.schema_checks.check(queue, asked.type, asked.schema, body)
     return review
 
 
-async def _review(services: Services, queue: QueueEntry, asked: Publish) -> Spec | None:
+async def review_of(services: Services, queue: QueueEntry, asked: Publish) -> Spec | None:
+    """What a human is to be asked; None: nothing. Raises QueueError for what makes no spec."""
     use = asked.hitl_pattern
     if use is None and asked.hitl_spec is None:
         return None

@@ -7,6 +7,7 @@ for every answer.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -33,6 +34,9 @@ class JoiningTransport:
         self._size += len(data)
         if self._size > HELD_BYTES:
             self._flush()
+
+    def writelines(self, parts: Iterable[bytes]) -> None:
+        self.write(b"".join(parts))
 
     def close(self) -> None:
         self._flush()

@@ -20,9 +20,13 @@ app = App(
 for _name, _help in {
     "dev": "Everything on this machine: servers, API and worker; Ctrl-C ends it.",
     "api": "The HTTP API.",
+    "osqueue": "osqueue's protocol, for its clients and workers.",
     "worker": "The agents.",
+    "persister": "Writes rows beside API processes that run with SCAIQUEUE_PERSIST=false.",
     "doctor": "Check servers and settings, with remedies.",
     "status": "Depths, lag and mode of a running queue.",
+    "top": "The busiest queues, live.",
+    "completion": "What a shell needs to complete words.",
 }.items():
     app.command(f"scaiqueue.cli.{_name}:{_name}", name=_name, help=_help)
 for _name, _help in {
@@ -30,6 +34,7 @@ for _name, _help in {
     "keys": "API keys.",
     "audit": "The audit: does its chain hold?",
     "scripts": "The Lua scripts, for direct callers.",
+    "scope": "Scopes of a running ScaiQueue.",
     "queue": "Queues of a running ScaiQueue.",
     "msg": "Messages of a running ScaiQueue.",
     "dlq": "The dead letter of a running ScaiQueue.",

@@ -25,6 +25,7 @@ def dev(
     *,
     host: str | None = None,
     port: int | None = None,
+    osqueue_port: int | None = None,
     data_dir: Path | None = None,
     api_key: str | None = None,
     fresh: Annotated[bool, Parameter(negative="")] = False,
@@ -37,6 +38,8 @@ def dev(
         Address to listen on (SCAIQUEUE_HOST, 127.0.0.1).
     port
         Port to listen on (SCAIQUEUE_PORT, 8080); 0 takes a free one.
+    osqueue_port
+        Port for osqueue's clients (SCAIQUEUE_OSQUEUE_PORT); without one they are not served.
     data_dir
         Where everything is kept (SCAIQUEUE_DATA_DIR, .scaiqueue).
     api_key
@@ -44,7 +47,13 @@ def dev(
     fresh
         Throw away what the data folder holds and start empty.
     """
-    settings = load_settings(host=host, port=port, data_dir=data_dir and str(data_dir), api_key=api_key)
+    settings = load_settings(
+        host=host,
+        port=port,
+        osqueue_port=osqueue_port,
+        data_dir=data_dir and str(data_dir),
+        api_key=api_key,
+    )
     try:
         return asyncio.run(_run(settings, fresh))
     except EmbeddedError as error:
@@ -60,11 +69,16 @@ async def _run(settings: Settings, fresh: bool) -> int:
     with folder.locked():
         if fresh:
             _empty(folder, settings)
+        api_key = settings.api_key or folder.key()
+        if settings.osqueue_port:
+            _usable_port(settings.host, settings.osqueue_port, "--osqueue-port")
         chosen = with_embedded(
             msgspec.structs.replace(
                 settings,
                 port=_usable_port(settings.host, settings.port),
-                api_key=settings.api_key or folder.key(),
+                api_key=api_key,
+                # osqueue's own clients know of no keys.
+                osqueue_key=settings.osqueue_key or api_key,
             )
         )
         try:
@@ -97,8 +111,12 @@ async def _start(supervisor: Supervisor, folder: DataFolder, settings: Settings,
 
         await bring_up_to_date(settings.database_url)
     environment = to_environment(settings)
-    # The worker after the API: it needs the tables, and nothing waits for it.
-    for name, ready in (("api", _probe(local_url(settings))), ("worker", None)):
+    # The others after the API: they need the tables.
+    ready_when: dict[str, Callable[[], Awaitable[bool]] | None] = {"api": _probe(local_url(settings))}
+    if settings.osqueue_port:
+        ready_when["osqueue"] = _probe(_osqueue_url(settings))
+    ready_when["worker"] = None
+    for name, ready in ready_when.items():
         if not supervisor.stopping:
             command = [sys.executable, "-m", "scaiqueue", name]
             await supervisor.add(Child(name, command, environment, ready=ready))
@@ -115,7 +133,13 @@ def _announce(settings: Settings) -> None:
     url = local_url(settings)
     print(f"READY {url}")
     print(f"API key: {settings.api_key}")
+    if settings.osqueue_port:
+        print(f"osqueue: {_osqueue_url(settings)}")
     print(f"docs:    {url}/docs", flush=True)
+
+
+def _osqueue_url(settings: Settings) -> str:
+    return local_url(msgspec.structs.replace(settings, port=settings.osqueue_port))
 
 
 def _empty(folder: DataFolder, settings: Settings) -> None:
@@ -127,7 +151,7 @@ def _empty(folder: DataFolder, settings: Settings) -> None:
     folder.empty()
 
 
-def _usable_port(host: str, port: int) -> int:
+def _usable_port(host: str, port: int, option: str = "--port") -> int:
     """The port itself, or a free one for 0; refuses one that is taken before anything is started."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -141,5 +165,5 @@ def _usable_port(host: str, port: int) -> int:
         ) from None
     except OSError as error:
         raise CommandError(
-            f"cannot listen on {host}:{port} ({error.strerror}): end what uses it, or choose another --port"
+            f"cannot listen on {host}:{port} ({error.strerror}): end what uses it, or choose another {option}"
         ) from None

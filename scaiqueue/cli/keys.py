@@ -93,7 +93,7 @@ def list_(*, tenant: str = "default", json: Json = False) -> None:
 
 
 @app.command
-def revoke(key_id: str, *, tenant: str = "default") -> None:
+def revoke(key_id: str, *, tenant: str = "default", json: Json = False) -> None:
     """Make a key useless, in every process within a second.
 
     Parameters
@@ -112,7 +112,10 @@ def revoke(key_id: str, *, tenant: str = "default") -> None:
 
     if not _run(work):
         raise CommandError(f"tenant {tenant} has no key {key_id}: `scaiqueue keys list` gives the ids")
-    print(f"{key_id} revoked")
+    if json:
+        print_json({"id": key_id, "revoked": True})
+    else:
+        print(f"{key_id} revoked")
 
 
 def _shown(row: KeyRow) -> dict[str, Any]:

@@ -12,8 +12,6 @@ from rich.table import Table
 
 Json = Annotated[bool, Parameter(name="--json", negative="", help="print JSON")]
 
-
-# Another program reads it: nothing is folded.
 _PIPED_WIDTH = 10_000
 
 
@@ -33,10 +31,13 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
+    open_console().print(table)
+
+
+def open_console() -> Console:
+    """The terminal, or a program that reads along, for which nothing is folded."""
     console = Console(markup=False, highlight=False)
-    if not console.is_terminal:
-        console = Console(markup=False, highlight=False, width=_PIPED_WIDTH)
-    console.print(table)
+    return console if console.is_terminal else Console(markup=False, highlight=False, width=_PIPED_WIDTH)
 
 
 def _cell(value: object) -> str:

@@ -34,7 +34,7 @@ def list_(*, json: Json = False) -> None:
 
 
 @app.command
-def show(name: str) -> None:
+def show(name: str, *, json: Json = False) -> None:
     """The source of one script as Redis gets it, includes expanded.
 
     Parameters
@@ -45,11 +45,14 @@ def show(name: str) -> None:
     script = load_bundle().get(name)
     if script is None:
         raise CommandError(f"no script {name!r}: `scaiqueue scripts list` gives the names")
-    sys.stdout.write(script.source)
+    if json:
+        print_json({"name": script.name, "sha1": script.sha1, "source": script.source})
+    else:
+        sys.stdout.write(script.source)
 
 
 @app.command
-def load() -> None:
+def load(*, json: Json = False) -> None:
     """Load all scripts into the server of SCAIQUEUE_REDIS_URL and publish their SHA-1s there.
 
     A server that restarted is recovered from the rows first: until then no script may run on its index.
@@ -72,4 +75,7 @@ def load() -> None:
         raise CommandError(f"{settings.redis_url}: {error}: is the server up?") from None
     except SQLAlchemyError as error:
         raise CommandError(f"the rows can't be read: {error}: `scaiqueue migrate up` makes them") from None
-    print(f"{len(load_bundle())} scripts loaded")
+    if json:
+        print_json({name: script.sha1 for name, script in load_bundle().items()})
+    else:
+        print(f"{len(load_bundle())} scripts loaded")

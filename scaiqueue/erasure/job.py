@@ -14,7 +14,8 @@ from uuid_utils import uuid7
 
 from scaiqueue.erasure import metrics
 from scaiqueue.erasure.index import Index
-from scaiqueue.erasure.places import OF_MESSAGES, OF_SUBJECT, Erase, Target
+from scaiqueue.erasure.places import OF_MESSAGES, OF_STREAMS, OF_SUBJECT, Erase, Target
+from scaiqueue.erasure.streams import Streams
 from scaiqueue.erasure.subject import Subject
 from scaiqueue.keys import ScopeKeys, Shard
 from scaiqueue.moments import now_ms
@@ -57,9 +58,10 @@ def _text(value: object) -> str:
 class Eraser:
     """Runs the erasures of this process, and takes up those that others left."""
 
-    def __init__(self, engine: AsyncEngine, index: Index) -> None:
+    def __init__(self, engine: AsyncEngine, index: Index, streams: Streams) -> None:
         self._engine = engine
         self._index = index
+        self._streams = streams
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def begin(
@@ -112,7 +114,7 @@ class Eraser:
         current: ErasureRow | None = row
         while current is not None:
             try:
-                await _Run(self._engine, self._index, current).work()
+                await _Run(self._engine, self._index, self._streams, current).work()
                 return
             except (RedisError, SQLAlchemyError, NotReadyError, OSError) as error:
                 _log.warning("erasure waits", erasure=row.id, error=str(error)[:500])
@@ -137,9 +139,10 @@ class _TakenOver(Exception):
 class _Run:
     """One attempt at a job, from where it is."""
 
-    def __init__(self, engine: AsyncEngine, index: Index, row: ErasureRow) -> None:
+    def __init__(self, engine: AsyncEngine, index: Index, streams: Streams, row: ErasureRow) -> None:
         self._engine = engine
         self._index = index
+        self._streams = streams
         self._row = row
         self._subject = _subject.decode(row.subject)
         self._cursor = _cursor.decode(row.cursor)
@@ -151,6 +154,8 @@ class _Run:
             while (scope := await self._next_scope()) is not None:
                 keys = ScopeKeys(Shard(scope.shard), scope.tenant_id, scope.id)
                 await self._index.settle(keys)
+                if not self._cursor.table and not self._cursor.after:
+                    await self._erase_streams(keys)
                 while self._cursor.table < len(TABLES):
                     if self._row.cancel_requested:
                         await self._end("cancelled")
@@ -214,6 +219,18 @@ class _Run:
         self._add(await self._rows(OF_MESSAGES, self._target(scope.scope_id, ids)))
         self._cursor.under_way = []
 
+    async def _erase_streams(self, scope: ScopeKeys) -> None:
+        """All of the scope's, before its messages: one that is being assembled becomes one of them."""
+        before, more = "", True
+        while more:
+            found, before = await self._streams.fitting(scope, self._subject, before)
+            more = bool(before)
+            if found:
+                if not self._row.dry_run:
+                    await self._streams.end(scope, found, self._row.actor)
+                target = self._target(scope.scope_id, stream_ids=[row.id for row in found])
+                self._add(await self._rows(OF_STREAMS, target))
+
     async def _rows(self, places: Mapping[str, Erase], target: Target) -> Counts:
         """All places in one transaction; a dry run takes it back."""
         async with self._engine.connect() as conn, conn.begin() as transaction:
@@ -222,13 +239,16 @@ class _Run:
                 await transaction.rollback()
         return counts
 
-    def _target(self, scope_id: str = "", message_ids: Sequence[str] = ()) -> Target:
+    def _target(
+        self, scope_id: str = "", message_ids: Sequence[str] = (), stream_ids: Sequence[str] = ()
+    ) -> Target:
         return Target(
             tenant_id=self._row.tenant_id,
             subject=self._subject,
             redact=self._row.mode == "redact",
             scope_id=scope_id,
             message_ids=message_ids,
+            stream_ids=stream_ids,
         )
 
     def _add(self, counts: Counts) -> None:

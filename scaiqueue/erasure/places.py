@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scaiqueue.erasure.subject import Subject
 from scaiqueue.erasure.tombstone import (
+    ERASED,
     Content,
     erased,
     redacted,
@@ -29,19 +30,22 @@ from scaiqueue.rows.tables import (
     message_archive,
     messages,
     quarantine,
+    stream_chunks,
+    streams,
 )
 
 GONE = "[erased]"
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """What is erased: `message_ids` of one scope, or all else that names the subject, in its tenant."""
+    """What is erased: messages or streams of one scope, or all else that names the subject, in its tenant."""
 
     tenant_id: str
     subject: Subject
     redact: bool
     scope_id: str = ""
     message_ids: Sequence[str] = ()
+    stream_ids: Sequence[str] = ()
 
 
 Erase = Callable[[AsyncConnection, Target], Awaitable[int]]
@@ -165,6 +169,21 @@ OF_MESSAGES: Mapping[str, Erase] = {
 }
 """Rows that belong to messages, for some of them at a time."""
 
+
+async def _streams(conn: AsyncConnection, target: Target) -> int:
+    """What their messages were to be made of, and why they ended."""
+    found = update(streams).where(streams.c.id.in_(target.stream_ids))
+    return (await conn.execute(found.values(template="{}", reason=ERASED))).rowcount
+
+
+async def _chunks(conn: AsyncConnection, target: Target) -> int:
+    gone = delete(stream_chunks).where(stream_chunks.c.stream_id.in_(target.stream_ids))
+    return (await conn.execute(gone)).rowcount
+
+
+OF_STREAMS: Mapping[str, Erase] = {"stream_chunks": _chunks, "streams": _streams}
+"""Rows that belong to streams."""
+
 OF_SUBJECT: Mapping[str, Erase] = {"jobs": _jobs}
 """Rows that may name the subject itself, once at the end."""
 
@@ -195,4 +214,4 @@ KEPT: Mapping[str, str] = {
 
 def table_names() -> set[str]:
     """Every table that is spoken of here."""
-    return {PREFIX + name for name in (*OF_MESSAGES, *OF_SUBJECT, *KEPT)}
+    return {PREFIX + name for name in (*OF_MESSAGES, *OF_STREAMS, *OF_SUBJECT, *KEPT)}

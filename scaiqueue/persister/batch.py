@@ -10,9 +10,11 @@ import structlog
 from scaiqueue.keys import ScopeKeys
 from scaiqueue.persister.journal import ID_LENGTH, Entry
 from scaiqueue.persister.message_rows import History
+from scaiqueue.persister.streams import StreamBatch
 from scaiqueue.records import Version
 from scaiqueue.rows.bulk import ChangedMessage, EventRow, IdempotencyRow, NewMessage
 from scaiqueue.rows.rates import MINUTE_MS, Spot
+from scaiqueue.rows.streams import ChunkRow, StreamRow
 
 log = structlog.get_logger("scaiqueue.persister")
 _encode = msgspec.json.Encoder().encode
@@ -50,15 +52,18 @@ class Rows(msgspec.Struct):
     events: list[EventRow] = []
     refused: list[Refused] = []
     forget: dict[ScopeKeys, list[tuple[str, str]]] = {}
+    streams: list[StreamRow] = []
+    chunks: list[ChunkRow] = []
 
 
 class Batch(msgspec.Struct):
-    """Entries up to `end`; `published` is the shard's count of published messages there."""
+    """Entries up to `end`; `published` is the shard's count of published messages and chunks there."""
 
     shard: int
     entries: list[Entry]
     published: int
     scopes: dict[str, ScopeBatch]
+    streams: StreamBatch = msgspec.field(default_factory=StreamBatch)
 
     @property
     def end(self) -> Version:
@@ -80,6 +85,8 @@ def gather(shard: int, entries: list[Entry], published: int) -> Batch:
     for entry in entries:
         if entry.published is not None:
             batch.published = entry.published
+        if entry.stream is not None and (of_stream := _scope_of(entry.scope_root, shard)) is not None:
+            batch.streams.add(of_stream, entry.stream)
         if not entry.groups:
             continue
         scope = batch.scopes.get(entry.scope_root)

@@ -94,6 +94,8 @@ async def make_rows(redis: Redis, batch: Batch) -> Rows:
     rows.updates.sort(key=itemgetter(0))
     if keyed:
         rows.idempotency = await _idempotency(redis, keyed)
+    if batch.streams.touched:
+        rows.streams, rows.chunks = await batch.streams.rows(redis)
     return rows
 
 

@@ -8,10 +8,12 @@ from typing import Any, NamedTuple, TypeAlias
 import msgspec
 import structlog
 
+from scaiqueue.persister.streams import StreamNote, read_note
 from scaiqueue.records import Version
 
 ID_LENGTH = 36
 RawEntry: TypeAlias = tuple[bytes, dict[bytes, bytes]]
+STREAM_SCRIPTS = ("stream", "end_stream")
 log = structlog.get_logger("scaiqueue.persister")
 _decode_groups = msgspec.msgpack.Decoder(list[int | str]).decode
 
@@ -42,7 +44,7 @@ class Group(NamedTuple):
 
 
 class Entry(msgspec.Struct, gc=False):
-    """One journal entry; only publishes have `published`."""
+    """One journal entry; only what adds messages or chunks has `published`."""
 
     version: Version
     op: str
@@ -51,6 +53,7 @@ class Entry(msgspec.Struct, gc=False):
     groups: list[Group]
     published: int | None
     detail: str
+    stream: StreamNote | None = None
 
     @property
     def size(self) -> int:
@@ -59,11 +62,15 @@ class Entry(msgspec.Struct, gc=False):
 
     @property
     def queue(self) -> str:
-        """That of the first transition."""
+        """That of the first transition, or of the stream."""
+        if self.stream is not None:
+            return self.stream.queue
         return self.groups[0].queue if self.groups else ""
 
     @property
     def actor(self) -> str:
+        if self.stream is not None:
+            return self.stream.actor
         return self.groups[0].actor if self.groups else ""
 
 
@@ -77,14 +84,18 @@ def decode(raw: RawEntry) -> Entry:
         raise ValueError("the groups are cut off")
     values = iter(flat)
     groups = [Group(*parts) for parts in zip(*[values] * len(Group._fields), strict=True)]
+    op, detail = fields[b"op"].decode(), fields.get(b"detail", b"")
+    note = read_note(detail) if op in STREAM_SCRIPTS else None
+    count = note.published if note is not None else None
     return Entry(
         version=Version.parse(entry_id),
-        op=fields[b"op"].decode(),
+        op=op,
         scope_root=fields.get(b"s", b"").decode(),
         at=int(float(fields.get(b"at", b"0"))),
         groups=groups,
-        published=int(float(published)) if published is not None else None,
-        detail=fields.get(b"detail", b"").decode(),
+        published=int(float(published)) if published is not None else count,
+        detail=detail.decode(),
+        stream=note,
     )
 
 

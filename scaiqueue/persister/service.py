@@ -39,7 +39,10 @@ async def _no_recovery() -> None:
 
 
 class Persister:
-    """`recover` is awaited when a shard can't be carried on; afterwards its shards are taken up again."""
+    """`recover` is awaited when a shard can't be carried on; afterwards its shards are taken up again.
+
+    One that doesn't carry only hears how far the others are.
+    """
 
     def __init__(
         self,
@@ -50,10 +53,12 @@ class Persister:
         shards: int,
         recover: Recover = _no_recovery,
         watermarks: Watermarks | None = None,
+        carries: bool = True,
     ) -> None:
         self.redis = redis
         self.runner = runner
         self.engine = engine
+        self.carries = carries
         self.watermarks = watermarks or Watermarks(redis, engine, range(shards))
         self._recover = recover
         self._writer = Writer(engine, redis)
@@ -73,6 +78,8 @@ class Persister:
     async def start(self) -> None:
         """Returns once the free shards are taken up; commits go on in the background."""
         await self.watermarks.start()
+        if not self.carries:
+            return
         with contextlib.suppress(RedisError, OSError):  # without Redis there is nothing to persist
             await self._share_out()
         self._loops = [asyncio.create_task(self._read()), asyncio.create_task(self._own())]

@@ -186,7 +186,8 @@ class ShardJournal:
             self._inbox_events -= max(entry.size, 1)
             self._inbox.popleft()
         self.position, self.published = batch.end, batch.published
-        self._scope = next((scope.keys for scope in batch.scopes.values()), self._scope)
+        known = next((scope.keys for scope in batch.scopes.values()), batch.streams.scope)
+        self._scope = known or self._scope
         for keys, ids in rows.forget.items():
             self._to_forget.setdefault(keys, []).extend(ids)
         await self.committed(self.shard.number, self.position)
@@ -195,12 +196,16 @@ class ShardJournal:
         """The longest part of the inbox behind so many entries that is within the bounds of a batch."""
         entries: list[Entry] = []
         messages: set[str] = set()
-        events = 0
+        events = chunks = size = 0
         for entry in islice(self._inbox, behind, None):
             for group in entry.groups:
                 messages.update(group.ids)
             events += entry.size
-            if entries and (len(messages) > BATCH_MESSAGES or events > BATCH_EVENTS):
+            if entry.stream is not None:
+                chunks, size = chunks + len(entry.stream.seqs) + 1, size + entry.stream.bytes
+            if entries and (
+                len(messages) + chunks > BATCH_MESSAGES or events > BATCH_EVENTS or size > BATCH_BYTES
+            ):
                 break
             entries.append(entry)
         while True:

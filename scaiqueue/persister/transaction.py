@@ -20,7 +20,7 @@ from scaiqueue.persister.batch import Batch, Refused, Rows, ScopeBatch, rate_cou
 from scaiqueue.persister.collect import refusal
 from scaiqueue.persister.message_rows import heading_of, split
 from scaiqueue.records import Version, decode_record
-from scaiqueue.rows import positions, rates
+from scaiqueue.rows import positions, rates, streams
 from scaiqueue.rows.bulk import BulkWriter, ChangedMessage, NewMessage, RowSet, Written, existing_ids
 from scaiqueue.rows.bulk_mariadb import MariaDbBulk
 from scaiqueue.rows.bulk_sqlite import SqliteBulk
@@ -68,6 +68,8 @@ class Writer:
                 written = await self.bulk.write(conn, whole)
                 if written is not Written.all:
                     await transaction.rollback()
+                elif rows.streams:
+                    await streams.write(conn, rows.streams, rows.chunks)
         except Exception as error:
             if not _is_refusal(error):
                 raise
@@ -140,6 +142,8 @@ class _CarefulWrite:
         await self._bisect(updates, bulk.update_messages, lambda row, e: self._refuse(row.id, e))
         await self._bisect(rows.idempotency, bulk.upsert_idempotency, _drop)
         await self._bisect(rows.events, bulk.insert_events, _drop)
+        await self._bisect(rows.streams, lambda conn, some: streams.write(conn, some, ()), _drop)
+        await self._bisect(rows.chunks, lambda conn, some: streams.write(conn, (), some), _drop)
         for message_id in sorted(archived):
             log.warning("message_already_archived", message_id=message_id)
         return self.refused

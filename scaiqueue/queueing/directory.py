@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from scaiqueue.errors import Code, QueueError
-from scaiqueue.keys import QueueKeys, ScopeKeys, Shard
+from scaiqueue.keys import SYSTEM_QUEUES, QueueKeys, ScopeKeys, Shard
 from scaiqueue.queueing.message import Place
 from scaiqueue.routing.program import body_paths
 from scaiqueue.routing.stored import compiled
@@ -31,6 +31,7 @@ MAX_AGE_S = 5.0
 RENEWED_WITHIN_S = 0.5
 MAX_ENTRIES = 20_000
 
+Key = TypeVar("Key")
 Entry = TypeVar("Entry")
 T = TypeVar("T")
 
@@ -91,6 +92,7 @@ class Directory:
         self._engine = engine
         self._scopes: OrderedDict[tuple[str, str], tuple[float, ScopeEntry]] = OrderedDict()
         self._queues: OrderedDict[tuple[str, str], tuple[float, QueueEntry]] = OrderedDict()
+        self._lists: OrderedDict[str, tuple[float, Mapping[str, QueueEntry]]] = OrderedDict()
         # Many ask at once for what has just become too old: one look answers them all.
         self._looking: dict[tuple[str, str, str], asyncio.Task[Any]] = {}
 
@@ -164,9 +166,28 @@ class Directory:
             _keep(self._queues, (scope.id, name), entry)
         return entry
 
+    async def queues(self, scope: ScopeEntry) -> Mapping[str, QueueEntry]:
+        """All but the system's, by slug, in the order of their slugs."""
+        held = self._lists.get(scope.id)
+        if held is not None and held[0] > time.monotonic():
+            return held[1]
+        try:
+            async with asyncio.timeout(held and RENEWED_WITHIN_S):
+                rows = await self._once("list", scope.id, "", lambda: queues.all_of(self._engine, scope.id))
+        except (SQLAlchemyError, OSError):
+            if held is None:
+                raise
+            _keep(self._lists, scope.id, held[1])
+            return held[1]
+        found = sorted((row for row in rows or () if row.slug not in SYSTEM_QUEUES), key=lambda row: row.slug)
+        entries = {row.slug: QueueEntry(row, scope) for row in found}
+        _keep(self._lists, scope.id, entries)
+        return entries
+
     def forget(self, scope_id: str) -> None:
         """Drop what is kept of the scope: it or a queue of it has changed."""
         self._looking.clear()
+        self._lists.pop(scope_id, None)
         for held in [key for key, (_, entry) in self._scopes.items() if entry.id == scope_id]:
             del self._scopes[held]
         for name in [key for key in self._queues if key[0] == scope_id]:
@@ -176,11 +197,10 @@ class Directory:
         self._looking.clear()
         self._scopes.clear()
         self._queues.clear()
+        self._lists.clear()
 
 
-def _keep(
-    held: OrderedDict[tuple[str, str], tuple[float, Entry]], key: tuple[str, str], entry: Entry
-) -> None:
+def _keep(held: OrderedDict[Key, tuple[float, Entry]], key: Key, entry: Entry) -> None:
     held[key] = (time.monotonic() + MAX_AGE_S, entry)
     held.move_to_end(key)
     while len(held) > MAX_ENTRIES:

@@ -36,3 +36,7 @@ class Principal:
     def holder(self, consumer_id: str | None) -> str:
         """As the scripts keep it: `<key id>` or `<key id>/<consumer id>`."""
         return f"{self.key_id}/{consumer_id}" if consumer_id else self.key_id
+
+    def require(self, permission: str) -> None:
+        if permission not in self.permissions:
+            raise QueueError(Code.AUTHZ_PERMISSION_DENIED, f"The key lacks the permission {permission}.")

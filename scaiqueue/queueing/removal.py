@@ -18,7 +18,7 @@ from scaiqueue.queueing.configure import Configurator
 from scaiqueue.queueing.depths import read_depths
 from scaiqueue.queueing.directory import ScopeEntry
 from scaiqueue.records import Version, decode_record
-from scaiqueue.rows import queues, removal, scopes
+from scaiqueue.rows import queues, removal, scopes, streams
 from scaiqueue.rows.queues import QueueRow
 from scaiqueue.scripts import binding
 from scaiqueue.scripts.binding import CancelItem, ReleaseItem
@@ -102,6 +102,8 @@ class Removal:
         """Raises SCAIQUEUE_NOT_EMPTY while messages are live in any queue, unless forced."""
         every = await queues.all_of(self._engine, scope.id)
         await self._refuse_live(scope, every, force)
+        if not force and (count := await streams.live_in(self._engine, scope.id)):
+            raise QueueError(Code.SCAIQUEUE_NOT_EMPTY, details=(Detail("streams", f"{count} live"),))
         closed = await self._administration.turn_scope(scope.row, "archive")
         for queue in every:
             await self._empty(actor, scope.keys.queue(queue.slug))
@@ -112,9 +114,21 @@ class Removal:
         await self._redis.unlink(
             *(scope.keys.key(name) for name in ("state", "body", "overlay", "outcome", "rules", "breakers"))
         )
+        await self._remove_streams(scope.keys)
         await removal.remove_scope_rows(self._engine, scope.id)
         await scopes.remove(self._engine, scope.id)
         await self._announce(scope.id)
+
+    async def _remove_streams(self, scope: ScopeKeys) -> None:
+        """What Redis holds of them: of those that live, and of those that have just ended."""
+        shard = scope.shard
+        for place in (shard.open_streams, shard.closed_streams, shard.ended_streams):
+            found = cast(list[bytes], await self._redis.zrange(place, 0, -1))
+            roots = [root.decode() for root in found if root.startswith(f"{scope.root}:".encode())]
+            for root in roots:
+                await self._redis.unlink(f"{root}:meta", f"{root}:chunks")
+                await self._redis.zrem(place, root)
+        await streams.remove_of_scope(self._engine, scope.scope_id)
 
     async def _refuse_live(self, scope: ScopeEntry, rows: Sequence[QueueRow], force: bool) -> None:
         if force:

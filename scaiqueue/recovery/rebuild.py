@@ -1,4 +1,5 @@
-"""From the rows back into the index: settings, rules, messages, counters, idempotency keys of one shard."""
+"""From the rows back into the index: settings, rules, messages, streams, counters, idempotency keys of one
+shard."""
 
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ from scaiqueue.queueing.configure import keys_of, queue_call, scope_call
 from scaiqueue.queueing.rulebook import Rulebooks
 from scaiqueue.records import Version
 from scaiqueue.recovery.progress import Progress
+from scaiqueue.recovery.streams import restore_streams
 from scaiqueue.rows import queues, restorable
 from scaiqueue.rows.engine import reading
 from scaiqueue.rows.restorable import Restorable
@@ -77,6 +79,8 @@ class Rebuild:
             )
             if left:
                 await self._restore(restorable.touched_later(self.engine, self.shard.number, position.epoch))
+        if self.epoch > 1:
+            await restore_streams(self.runner.redis, self.engine, self.shard, self.keep_lock)
         for scope in found if self.epoch > 1 else ():
             await self._raise_counters(keys_of(scope))
             await self._remember_keys(keys_of(scope))

@@ -21,6 +21,7 @@ from scaiqueue.persister.message_rows import History
 from scaiqueue.persister.shard import Lost, ShardJournal
 from scaiqueue.persister.transaction import PositionMoved, Writer
 from scaiqueue.records import Version
+from scaiqueue.recovery.streams import carry_streams
 from scaiqueue.rows import positions
 from scaiqueue.rows.engine import reading
 from scaiqueue.rows.idempotency import owned_keys
@@ -116,6 +117,7 @@ async def _carry(
                 await journal.carry_next()
             log.error("journal_gap", shard=shard.number, after=str(gap.after), found=str(gap.found))
             await _carry_index(runner.redis, writer, shard, journal.position, journal.published)
+            await carry_streams(runner.redis, writer.engine, shard)
             return Position(journal.position, journal.published)
 
 

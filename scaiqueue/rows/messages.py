@@ -18,6 +18,7 @@ MAX_PAGE_BYTES = 8 * 2**20
 
 
 _LARGE = ("body", "response")
+_LIVE = tuple(state.value for state in State if state < State.completed)
 
 
 def _heads_of(table: Table) -> list[ColumnElement[Any]]:
@@ -204,6 +205,45 @@ async def in_review(
     async with reading(engine) as connection:
         conditions = _conditions(messages, scope_id, by, is_sqlite(connection))
         return [_row(row) for row in await connection.execute(query.where(*conditions))]
+
+
+async def live(engine: AsyncEngine, scope_id: str, queues: Sequence[str], limit: int) -> list[MessageRow]:
+    """The oldest `limit` messages of the queues that have not ended, within MAX_PAGE_BYTES of bodies."""
+    c = messages.c
+    waiting = (c.scope_id == scope_id, c.queue.in_(queues), c.state.in_(_LIVE))
+    async with reading(engine) as connection:
+        # The index of states holds all that is asked of the many; only the few are read whole.
+        chosen = select(c.id).where(*waiting).order_by(c.id).limit(limit)
+        ids = list((await connection.execute(chosen)).scalars())
+        sizes = await connection.execute(
+            select(c.id, func.length(c.body)).where(c.id.in_(ids)).order_by(c.id)
+        )
+        kept: list[str] = []
+        size = 0
+        for message_id, length in sizes:
+            size += length
+            if kept and size > MAX_PAGE_BYTES:
+                break
+            kept.append(message_id)
+        found = await connection.execute(select(messages).where(c.id.in_(kept)))
+        rows = [_row(row) for row in found]
+    return sorted(rows, key=lambda row: row.record.seq)
+
+
+async def completed(engine: AsyncEngine, scope_id: str, queues: Sequence[str]) -> int:
+    """How many completed messages of the queues the rows still hold, archived ones too."""
+    counts = [
+        select(func.count())
+        .where(
+            table.c.scope_id == scope_id,
+            table.c.queue.in_(queues),
+            table.c.state == State.completed.value,
+        )
+        .scalar_subquery()
+        for table in (messages, message_archive)
+    ]
+    async with reading(engine) as connection:
+        return int((await connection.execute(select(counts[0] + counts[1]))).scalar_one())
 
 
 async def of_correlation(

@@ -333,6 +333,43 @@ hitl_patterns = _table(
     UniqueConstraint("scope_id", "name", "version", name="uq_scaiqueue_pattern_version"),
 )
 
+# Named as in a stream's hash in Redis. `template` is JSON of what its message is made of.
+streams = _table(
+    "streams",
+    Column("id", Uuid, primary_key=True),
+    Column("tenant_id", Slug, nullable=False),
+    Column("scope_id", Uuid, nullable=False),
+    Column("shard", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("queue", Slug, nullable=False),
+    Column("template", Json, nullable=False),
+    Column("actor", Actor, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("message_id", Uuid, nullable=False),
+    Column("next_seq", Integer, nullable=False),
+    Column("highest_seq", Integer, nullable=False),
+    Column("final_seq", Integer, nullable=False),
+    Column("chunk_count", Integer, nullable=False),
+    Column("byte_count", BigInteger, nullable=False),
+    Column("max_bytes", BigInteger, nullable=False),
+    Column("max_chunks", Integer, nullable=False),
+    Column("idle_ms", Integer, nullable=False),
+    Column("created_at", Ms, nullable=False),
+    Column("updated_at", Ms, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("n", BigInteger, nullable=False),
+    Index("ix_streams_scope", "scope_id", "id"),
+    Index("ix_streams_state", "state", "updated_at"),
+)
+
+stream_chunks = _table(
+    "stream_chunks",
+    Column("stream_id", Uuid, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("data", Body, nullable=False),
+    PrimaryKeyConstraint("stream_id", "seq"),
+)
+
 jobs = _table(
     "jobs",
     Column("id", Uuid, primary_key=True),

@@ -235,6 +235,48 @@ async def decide(
     return parse_reply(await runner.run(*decide_call(scope, items, epoch=epoch, now=now)))
 
 
+def end_stream_call(
+    scope: ScopeKeys,
+    stream: StreamKeys,
+    verb: Arg,
+    actor: Arg,
+    detail: Arg,
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Call:
+    """The call of `end_stream` for a pipeline."""
+    keys = [
+        scope.shard.epoch,
+        scope.shard.journal,
+        scope.shard.limits,
+        scope.shard.open_streams,
+        scope.shard.closed_streams,
+        scope.shard.ended_streams,
+        scope.key("meta"),
+        stream.key("meta"),
+        stream.key("chunks"),
+    ]
+    return "end_stream", keys, [epoch, now, verb, actor, detail]
+
+
+async def end_stream(
+    runner: ScriptRunner,
+    scope: ScopeKeys,
+    stream: StreamKeys,
+    verb: Arg,
+    actor: Arg,
+    detail: Arg,
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Reply:
+    """End an open stream, note what became of a closed one, or drop an ended one that the rows hold."""
+    return parse_reply(
+        await runner.run(*end_stream_call(scope, stream, verb, actor, detail, epoch=epoch, now=now))
+    )
+
+
 class EraseItem(NamedTuple):
     """One item of `erase`; "" is an absent value."""
 
@@ -765,7 +807,7 @@ class StreamItem(NamedTuple):
     """One item of `stream`; "" is an absent value."""
 
     seq: Arg
-    """int(0, 9999999): the chunk's place, from 0."""
+    """int(0, 9999): the chunk's place, from 0."""
     data: Arg
     """bytes: its content, untouched."""
     final: Arg = ""
@@ -777,7 +819,11 @@ def stream_call(
     stream: StreamKeys,
     verb: Arg,
     actor: Arg,
+    queue: Arg,
+    template: Arg,
     max_bytes: Arg,
+    max_chunks: Arg,
+    idle_ms: Arg,
     items: Sequence[StreamItem],
     *,
     epoch: Arg = "",
@@ -787,11 +833,30 @@ def stream_call(
     keys = [
         scope.shard.epoch,
         scope.shard.journal,
+        scope.shard.limits,
+        scope.shard.open_streams,
+        scope.shard.closed_streams,
+        scope.shard.ended_streams,
         scope.key("meta"),
         stream.key("meta"),
         stream.key("chunks"),
     ]
-    return "stream", keys, [epoch, now, verb, actor, max_bytes, *chain.from_iterable(items)]
+    return (
+        "stream",
+        keys,
+        [
+            epoch,
+            now,
+            verb,
+            actor,
+            queue,
+            template,
+            max_bytes,
+            max_chunks,
+            idle_ms,
+            *chain.from_iterable(items),
+        ],
+    )
 
 
 async def stream(
@@ -800,15 +865,34 @@ async def stream(
     stream: StreamKeys,
     verb: Arg,
     actor: Arg,
+    queue: Arg,
+    template: Arg,
     max_bytes: Arg,
+    max_chunks: Arg,
+    idle_ms: Arg,
     items: Sequence[StreamItem],
     *,
     epoch: Arg = "",
     now: Arg = "",
 ) -> Reply:
-    """Collect the chunks of a stream, which may come twice and out of order, and end it."""
+    """Open a stream, collect its chunks, which may come twice and out of order, and close it."""
     return parse_reply(
-        await runner.run(*stream_call(scope, stream, verb, actor, max_bytes, items, epoch=epoch, now=now))
+        await runner.run(
+            *stream_call(
+                scope,
+                stream,
+                verb,
+                actor,
+                queue,
+                template,
+                max_bytes,
+                max_chunks,
+                idle_ms,
+                items,
+                epoch=epoch,
+                now=now,
+            )
+        )
     )
 
 

@@ -24,7 +24,7 @@ from tests.servers import RedisServer
 
 EXAMPLES = 8
 HEADERS = {"Authorization": f"Bearer {FIRST_KEY}"}
-CLOSING = ("delete_", "pause_", "archive_", "drain_")
+CLOSING = ("delete_", "pause_", "archive_", "drain_", "close_", "abort_")
 
 _document = msgspec.json.decode(msgspec.json.encode(openapi_document(ENDPOINTS)))
 _paths = {path: item for path, item in _document["paths"].items() if path.startswith(BASE)}
@@ -50,7 +50,8 @@ class Ground:
         scope = self._made("/scopes", {"slug": f"fuzz{number}", "display_name": "x"})
         queue = self._made(f"/scopes/{scope}/queues", {"slug": f"q{number}", "display_name": "x"})
         message = self._made(f"/scopes/{scope}/queues/{queue}/messages", {"type": "t", "body": 1})
-        return {"scope": scope, "queue": queue, "message": message}
+        stream = self._made(f"/scopes/{scope}/streams", {"queue": queue, "type": "t"})
+        return {"scope": scope, "queue": queue, "message": message, "stream": stream}
 
     def _made(self, path: str, body: dict[str, Any]) -> str:
         made: str = self.http.post(path, json=body).json()["data"]["id"]

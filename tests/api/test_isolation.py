@@ -62,6 +62,8 @@ async def _things(api: Api) -> dict[str, str]:
     schema = created(await api.http.post(f"/scopes/{scope['id']}/schemas", json=EXAMPLES["CreateSchema"]))
     pattern = EXAMPLES["CreatePattern"]
     pattern = created(await api.http.post(f"/scopes/{scope['id']}/hitl-patterns", json=pattern))
+    stream = {"queue": queue["id"], "type": "secret"}
+    stream = created(await api.http.post(f"/scopes/{scope['id']}/streams", json=stream))
     return {
         "scope": scope["id"],
         "queue": queue["id"],
@@ -72,6 +74,7 @@ async def _things(api: Api) -> dict[str, str]:
         "key": key["id"],
         "schema": schema["id"],
         "pattern": pattern["id"],
+        "stream": stream["id"],
         "agent": "expiry_enforcer",
         "erasure": key["id"],
     }
@@ -98,7 +101,7 @@ async def test_another_tenants_things_are_not_found(api: Api) -> None:
         own = created(await stranger.post("/scopes", json={"slug": "own", "display_name": "x"}))
         crossed = {**things, "scope": own["id"]}
         for endpoint in _identified:
-            if {"{queue}", "{message}", "{job}", "{rule}", "{schema}", "{pattern}"} & set(
+            if {"{queue}", "{message}", "{job}", "{rule}", "{schema}", "{pattern}", "{stream}"} & set(
                 re.findall(r"\{\w+\}", endpoint.path)
             ):
                 answer = await _call(stranger, endpoint, crossed)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cyclopts import App
 from redis.asyncio import Redis
 
+from scaiqueue.cli import app
 from scaiqueue.rows.migrate import upgrade
 from scaiqueue.scripts.bundle import load_bundle
 from scaiqueue.services import Services
@@ -45,6 +49,30 @@ def test_dev_refuses_a_port_that_is_taken(shell: Shell, redis_server: RedisServe
 def test_fresh_is_refused_where_servers_are_named(shell: Shell) -> None:
     shell.environment["SCAIQUEUE_REDIS_URL"] = "redis://127.0.0.1:1/0"
     assert "SCAIQUEUE_REDIS_URL names a server of its own" in shell("dev", "--fresh", status=2)
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
+def test_shells_can_complete(shell: Shell, name: str) -> None:
+    script = shell("completion", name)
+    assert all(command in script for command in ("doctor", "redrive", "set-state"))
+
+
+def test_the_page_names_every_command() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "command-line.md").read_text()
+    named = set(re.findall(r"`scaiqueue ([a-z -]+?)(?: [A-Z\[].*?)?`", page))
+    assert named >= set(_commands(app, ())), set(_commands(app, ())) - named
+
+
+def _commands(of: App, above: tuple[str, ...]) -> Iterator[str]:
+    """Every command that does something, by its words."""
+    for name in of:
+        if name.startswith("-"):
+            continue
+        words = (*above, name)
+        if of[name].default_command is None:
+            yield from _commands(of[name], words)
+        else:
+            yield " ".join(words)
 
 
 def test_migrations_go_up_and_down(shell: Shell, database_url: str) -> None:

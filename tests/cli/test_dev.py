@@ -135,8 +135,17 @@ async def test_an_operator_s_day(tmp_path: Path, started: list[Dev]) -> None:
     assert dead["origin"]["queue"] == "orders"
     assert "broken" in await asyncio.to_thread(shell, "dlq", "ls", "shop")
     assert any(one["slug"] == "_dead_letter" for one in (await run("status"))["queues"])
-    await run("dlq", "redrive", "shop")
+    moved = await run("dlq", "redrive", "shop")
+    assert (moved["state"], moved["progress"]["redriven"]) == ("completed", 1)
     await eventually(lambda: _depth(run, 1))
+
+    (busiest, *_) = await run("top")
+    assert (busiest["slug"], busiest["depth_pending"]) == ("orders", 1)
+    assert sum(busiest["per_minute"]["published"]) == 2
+    assert "orders" in await asyncio.to_thread(shell, "top", "--once")
+    await run("scope", "create", "empty")
+    assert {one["slug"] for one in await run("scope", "ls")} == {"shop", "empty"}
+    await run("scope", "set-state", "empty", "archive")
 
     await run("queue", "set-state", "shop", "orders", "pause")
     states = {one["slug"]: one["state"] for one in await run("queue", "ls", "shop")}

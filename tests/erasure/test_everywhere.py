@@ -131,6 +131,16 @@ async def _plant(site: Site, text: str) -> Planted:
     redrive = {"filter": {"source_id": text}, "dry_run": True}
     assert (await http.post(f"/scopes/{scope['id']}/dead-letter/redrive", json=redrive)).status_code == 202
 
+    opened = {
+        "queue": queue["slug"],
+        "type": "letter.part",
+        "source": {"type": "crm", "id": text},
+        "labels": {"customer": text},
+    }
+    stream = created(await http.post(f"/scopes/{scope['id']}/streams", json=opened))
+    chunk = {"seq": 0, "data": f"Dear {text}"}
+    answer = await http.post(f"/scopes/{scope['id']}/streams/{stream['id']}/chunks", json=chunk)
+    assert answer.status_code == 200, answer.text
     await http.get(of_scope)  # waits until the rows are there
     archived = [ids["archived"]]
     await eventually(lambda: _moved(site.engine, archived))
@@ -154,8 +164,17 @@ async def _moved(engine: AsyncEngine, ids: list[str]) -> bool:
 async def test_nothing_is_left_of_who_was_erased_or_redacted(site: Site) -> None:
     ada, bob = await _plant(site, ADA), await _plant(site, BOB)
     before = await site.traces(ADA)
-    for name in ("messages.body", "message_archive.header", "events.transitions", "quarantine.error",
-                 "integrity.detail", "jobs.parameters", "messages.origin"):  # fmt: skip
+    for name in (
+        "messages.body",
+        "messages.origin",
+        "message_archive.header",
+        "events.transitions",
+        "quarantine.error",
+        "integrity.detail",
+        "jobs.parameters",
+        "streams.template",
+        "stream_chunks.data",
+    ):
         assert f"mod_scaiqueue_{name}" in before
     assert {key.rpartition(":")[2] for key in before if key.startswith("sq:")} >= {"body", "journal", "state"}
 

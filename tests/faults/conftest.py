@@ -58,6 +58,14 @@ class WorkerProcess(Process):
         return "worker_started" in self.log.read_text(errors="replace")
 
 
+class PersisterProcess(Process):
+    def __init__(self, **settings: str) -> None:
+        super().__init__("persister", **settings)
+
+    def answers(self) -> bool:
+        return "persister_started" in self.log.read_text(errors="replace")
+
+
 class Queue:
     """One queue over HTTP."""
 

@@ -65,6 +65,18 @@ async def test_a_stop_under_load_leaves_nothing_behind(
                 return await queue.metric("scaiqueue_claims_waiting") > 0
 
             await eventually(someone_waits)
+            stream = "/v1/modules/scaiqueue/scopes/s/streams"
+            opened = await queue.http.post(stream, json={"queue": "idle", "type": "t"})
+            stream += f"/{opened.json()['data']['id']}/chunks"
+            listening = [
+                asyncio.create_task(queue.http.get(stream, headers={"Accept": "text/event-stream"})),
+                asyncio.create_task(queue.http.get(f"{stream}?wait_s=20")),
+            ]
+
+            async def someone_listens() -> bool:
+                return await queue.metric("scaiqueue_stream_listeners") > 0
+
+            await eventually(someone_listens)
             async with Load([api.url]) as load:
                 load.start(producers=8, consumers=8)
                 await eventually(lambda: len(load.completed) > 200, timeout=60)
@@ -75,9 +87,12 @@ async def test_a_stop_under_load_leaves_nothing_behind(
                 await asyncio.to_thread(process.wait)
                 took = time.monotonic() - begun
             answers = await asyncio.gather(*waiting)
+        events, poll = await asyncio.gather(*listening)
     assert took < WITHIN_S
     assert process.returncode == 0
     assert [(one.status_code, one.json()["data"]) for one in answers] == [(200, [])] * len(waiting)
+    assert (events.status_code, events.text) == (200, "")
+    assert poll.json()["data"]["chunks"] == []
     assert _leased(redis_server) <= set(load.received) - load.completed
     assert _position_is_at_the_end(redis_server, settings["database_url"])
 

@@ -15,10 +15,12 @@ from scaiqueue.erasure import metrics as erasure_metrics
 from scaiqueue.errors import Code
 from scaiqueue.fallback import metrics as fallback_metrics
 from scaiqueue.integrity.kinds import Kind
+from scaiqueue.osqueue import metrics as osqueue_metrics
 from scaiqueue.persister import metrics as persister_metrics
 from scaiqueue.queueing import metrics as api_metrics
 from scaiqueue.recovery import progress as recovery_metrics
 from scaiqueue.settings import FIELDS, PREFIX, Settings, allowed
+from scaiqueue.streams import metrics as stream_metrics
 from scaiqueue_agents import metrics as agent_metrics
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
@@ -52,7 +54,16 @@ PURPOSES = {
     "event_retention_s": "how long events are kept; 0: for ever",
     "audit_retention_s": "how long the audit is kept; 0: for ever",
     "audit_buffer_bytes": "of calls that wait for the row store to take the audit; then calls answer `SCAIQUEUE_UNAVAILABLE`",
-    "worker_metrics_port": "port of the worker's metrics; 0: none",
+    "stream_max_chunks": "most chunks of a stream",
+    "stream_max_chunk_bytes": "largest chunk of a stream; all of them together are at most `max_body_bytes`",
+    "stream_idle_timeout_s": "after so long without a chunk a stream is aborted, if it names no time itself",
+    "stream_retention_s": "how long a stream is kept after its end; at least 5 minutes",
+    "worker_metrics_port": "port of a worker's or persister's metrics; 0: none",
+    "persist": "whether an API process writes rows; if none does, `scaiqueue persister` must run",
+    "osqueue_port": "port for osqueue's clients; 0: `scaiqueue dev` does not serve them",
+    "osqueue_scope": "slug of the scope that osqueue's jobs are in",
+    "osqueue_key": "API key that osqueue's clients act with when they bring none; unset: each must bring one",
+    "osqueue_origins": "origins of web pages that may call the osqueue port, with blanks between, or `*`; pages of this machine always may",
 }
 # Measured by the framework, under our prefix.
 HTTP_METRICS = """\
@@ -96,6 +107,7 @@ def metrics_page() -> str:
     head = "| metric | type | labels | is |\n|---|---|---|---|\n"
     modules = (
         api_metrics,
+        stream_metrics,
         persister_metrics,
         recovery_metrics,
         fallback_metrics,
@@ -106,6 +118,8 @@ def metrics_page() -> str:
     return (
         "# Metrics\n\nGenerated from the code, for Prometheus. No label grows with queues or messages; beyond 1,000 "
         f"scopes the rest share one label value.\n\n## `/metrics` of the API\n\n{api}\n"
+        "## `/metrics` of the osqueue port\n\nThe API's own, but for `scaiqueue_http_…`, and\n\n"
+        f"{head}{''.join(_metrics((osqueue_metrics,)))}\n"
         f"## The worker, on `SCAIQUEUE_WORKER_METRICS_PORT`\n\n{head}{''.join(_metrics((agent_metrics,)))}"
     )
 

@@ -12,14 +12,20 @@ from redis import Redis
 
 from scaiqueue.scripts import binding
 from scaiqueue.scripts.runner import Call
-from tests.scripts import conformance_holders, conformance_operators, conformance_rules
+from tests.scripts import (
+    conformance_holders,
+    conformance_operators,
+    conformance_rules,
+    conformance_streams,
+)
 from tests.scripts.conformance_format import FOLDER, as_text, run_case
 from tests.scripts.conformance_recorder import STORIES, Recorder, story
 from tests.scripts.direct import publish_item
 from tests.scripts.shard import load_scripts
 from tests.servers import RedisServer
 
-MODULES = (conformance_holders, conformance_operators, conformance_rules)  # their stories register themselves
+# Their stories register themselves.
+MODULES = (conformance_holders, conformance_operators, conformance_rules, conformance_streams)
 Told = tuple[Call, list[Any]]
 
 

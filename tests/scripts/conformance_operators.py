@@ -1,4 +1,4 @@
-"""Cases of cancel, erase, redrive, decide, purge, sweep, age, forget, restore, configure and stream."""
+"""Cases of cancel, erase, redrive, decide, purge, sweep, age, forget, restore and configure."""
 
 from __future__ import annotations
 
@@ -212,43 +212,3 @@ def _(b: Recorder) -> Told:
 def _(b: Recorder) -> Told:
     b.publish("jobs")
     return _configure(b, 9, state="removed"), [["INVALID_STATE", 1]]
-
-
-def _stream(b: Recorder, verb: str, *chunks: tuple[int, str, str], max_bytes: Any = "") -> Call:
-    stream = b.keys.stream("01900000-0000-7000-8000-0000000000ff")
-    items = [binding.StreamItem(seq, data, final) for seq, data, final in chunks]
-    return binding.stream_call(b.keys, stream, verb, "pat", max_bytes, items)
-
-
-@story("stream", "chunks out of order, again, and with other content")
-def _(b: Recorder) -> Told:
-    b.run(_stream(b, "open"))
-    chunks = [(1, "b", ""), (0, "a", ""), (1, "b", ""), (1, "x", ""), (2, "c", "1"), (3, "d", "")]
-    words = ["OK", "OK", "DUPLICATE", "CONFLICT", "OK", "CONFLICT"]
-    replies = [[word, seq] for word, (seq, _, _) in zip(words, chunks, strict=True)]
-    return _stream(b, "append", *chunks), [*replies, ["OK", 3, 3, "open"]]
-
-
-@story("stream", "more bytes than it takes")
-def _(b: Recorder) -> Told:
-    return _stream(b, "open", (0, "abc", ""), (1, "d", ""), max_bytes=3), [
-        ["OK", 0], ["FULL", 3], ["OK", 1, 3, "open"],
-    ]  # fmt: skip
-
-
-@story("stream", "closing while a chunk is missing")
-def _(b: Recorder) -> Told:
-    b.run(_stream(b, "open", (1, "b", "1")))
-    return _stream(b, "close"), [["MORE", 0, 1, "open"]]
-
-
-@story("stream", "after its end")
-def _(b: Recorder) -> Told:
-    b.run(_stream(b, "open", (0, "b", "1")))
-    b.run(_stream(b, "close"))
-    return _stream(b, "append", (1, "c", "")), [["INVALID_STATE", "closed"]] * 2
-
-
-@story("stream", "that was not opened")
-def _(b: Recorder) -> Told:
-    return _stream(b, "append"), [["NOT_FOUND", "stream"]]

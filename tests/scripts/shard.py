@@ -166,5 +166,5 @@ def decode_entry(fields: dict[bytes, bytes]) -> Entry:
         int(fields[b"at"]),
         events,
         int(fields[b"p"]) if b"p" in fields else None,
-        tuple(msgspec.msgpack.decode(fields[b"detail"])) if b"detail" in fields else None,
+        tuple(msgspec.json.decode(fields[b"detail"])) if b"detail" in fields else None,
     )

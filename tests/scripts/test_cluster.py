@@ -112,6 +112,19 @@ async def test_a_shard_is_restored(runner: ScriptRunner) -> None:
         assert await _claim(runner, scope, "jobs", 9) == dict.fromkeys(ids, "2.11")
 
 
+async def test_streams_of_every_shard(runner: ScriptRunner) -> None:
+    chunks = [binding.StreamItem(1, b"b"), binding.StreamItem(0, b"a")]
+    for scope in map(_scope, SHARDS):
+        keys = scope.stream(new_id())
+        said = ("jobs", "{}", "", "", "")
+        await binding.stream(runner, scope, keys, "open", "pat", *said, chunks)
+        reply = await binding.stream(runner, scope, keys, "close", "pat", "", "", "", "", "", [])
+        assert reply.items[-1][:3] == ["OK", b"closed", 2]
+        ended = await binding.end_stream(runner, scope, keys, "assembled", "pat", new_id())
+        forgotten = await binding.end_stream(runner, scope, keys, "forget", "pat", str(ended.entry))
+        assert forgotten.items == [["OK", b"assembled"]]
+
+
 async def test_calls_of_many_shards_share_a_pipeline_and_heal(
     runner: ScriptRunner, valkey_cluster: ValkeyCluster
 ) -> None:

@@ -7,6 +7,7 @@ from scaiqueue.api.routes.audit import audit
 from scaiqueue.api.routes.claiming import claiming
 from scaiqueue.api.routes.erasures import erasures
 from scaiqueue.api.routes.evaluating import evaluating
+from scaiqueue.api.routes.following import following
 from scaiqueue.api.routes.keys import keys
 from scaiqueue.api.routes.patterns import patterns
 from scaiqueue.api.routes.publishing import publishing
@@ -20,6 +21,7 @@ from scaiqueue.api.routes.schemas import schemas
 from scaiqueue.api.routes.scopes import scopes
 from scaiqueue.api.routes.settling import settling
 from scaiqueue.api.routes.stats import stats
+from scaiqueue.api.routes.streams import streams
 from scaiqueue.api.routes.system import system
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -39,6 +41,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *routing.endpoints,
     *audit.endpoints,
     *erasures.endpoints,
+    *streams.endpoints,
+    *following.endpoints,
     *keys.endpoints,
     *system.endpoints,
 )

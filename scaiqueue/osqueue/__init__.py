@@ -1,0 +1,1 @@
+"""osqueue's wire protocol, REST, WebSocket and Connect, on a scope and its queues."""
