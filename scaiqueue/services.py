@@ -13,6 +13,8 @@ from redis.exceptions import RedisError
 from sqlalchemy import literal, select
 from uuid_utils import uuid7
 
+from scaiqueue.access.gate import AccessGate
+from scaiqueue.access.rates import RateLimiter
 from scaiqueue.api.permissions import ALL_PERMISSIONS
 from scaiqueue.api.preparation import prepare
 from scaiqueue.audit.trail import Trail
@@ -63,6 +65,7 @@ from scaiqueue.streams.assembly import Assembler
 from scaiqueue.streams.audience import Audience
 from scaiqueue.streams.reading import StreamReader
 from scaiqueue.streams.writing import StreamWriter
+from scaiqueue.transfers.relay import Relay
 from scaiqueue_agents.jobs import enqueue_run, open_queue
 
 FIRST_TENANT = "default"
@@ -103,7 +106,9 @@ class Services:
         )
         self.runner.may_reload = self.recovery.may_reload
         self.audit = Trail(self.engine, settings.audit_buffer_bytes)
-        self.key_ring = KeyRing(self.engine)
+        self.key_ring = KeyRing(self.engine, settings.rate_limit)
+        self.access = AccessGate(self.engine, self._access_changed)
+        self.rates = RateLimiter(self.redis)
         self.directory = Directory(self.engine)
         self.schemas = DocumentShelf(self.engine, documents.schemas, Code.SCAIQUEUE_SCHEMA_NOT_FOUND)
         self.patterns = DocumentShelf(self.engine, documents.patterns, Code.SCAIQUEUE_PATTERN_NOT_FOUND)
@@ -139,9 +144,14 @@ class Services:
         self.gate.may_reload = self.recovery.may_reload
         self.configurator = Configurator(self.gate)
         self.rulebooks = Rulebooks(self.engine, self.gate, limits.max_hops, limits.max_matches)
-        self.rules = RuleKeeper(self.engine, self.rulebooks, lambda scope_id: self.changed("scope", scope_id))
         self.administration = Administration(
             self.engine, settings, self.configurator, lambda scope_id: self.changed("scope", scope_id)
+        )
+        self.rules = RuleKeeper(
+            self.engine,
+            self.rulebooks,
+            lambda scope_id: self.changed("scope", scope_id),
+            self.administration.ensure_outbound,
         )
         self.persister = Persister(
             self.redis,
@@ -158,6 +168,9 @@ class Services:
         self.publisher = Publisher(self.gate, watermarks, repairer, settings.commit_timeout_s)
         self.claimer = Claimer(self.gate, self.room, repairer)
         self.settlement = Settlement(self.gate, watermarks, self.reader.facts, settings.commit_timeout_s)
+        self.relay = Relay(
+            self.engine, self.directory, self.claimer, self.publisher, self.settlement, self.room
+        )
         self.reviews = Reviews(
             self.gate, watermarks, self.reader, settings.commit_timeout_s, settings.max_body_bytes
         )
@@ -202,9 +215,11 @@ class Services:
         self._spawn("redrive", self.redriver.run())
         self._spawn("erasure", self.eraser.run())
         self._spawn("assembler", self.assembler.run())
+        self._spawn("relay", self.relay.run())
         self._spawn("fallback sweep", self.sweep.run())
         self._spawn("keys", self.key_ring.run())
         self._spawn("audit", self.audit.run())
+        self._spawn("access", self.access.run())
         self._spawn("memory", self.memory.run())
 
     def let_go(self) -> None:
@@ -308,17 +323,28 @@ class Services:
             await connection.execute(select(literal(1)))
 
     async def changed(self, kind: str, name: str) -> None:
-        """A scope or key has changed: here at once, elsewhere as soon as the word arrives."""
+        """A scope or key has changed, or there is a version of access: here at once, elsewhere as soon as the
+        word arrives."""
         self._changed(kind, name)
         await self.signals.announce(kind, name)
 
     def _changed(self, kind: str, name: str) -> None:
         if kind == "key":
             self.key_ring.forget(name)
+            self.access.changed()
+        elif kind == "access":
+            self.access.heard(int(name))
         elif kind == "scope":
             self.directory.forget(name)
             self.schemas.forget(name)
             self.patterns.forget(name)
+            self.relay.look_again()
+
+    def _access_changed(self) -> None:
+        """Keys, grants or ACLs: who waits is asked again whether it may."""
+        self.key_ring.outdate()
+        self.room.wake_all()
+        self.audience.wake_all()
 
     def _woken(self, root: str) -> None:
         """Something is in a queue, or has happened to a stream."""

@@ -56,6 +56,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     stream_max_chunk_bytes: Annotated[int, Meta(ge=1, le=2**20)] = 64 * 1024
     stream_idle_timeout_s: Annotated[int, Meta(ge=1, le=86_400)] = 300
     stream_retention_s: Annotated[int, Meta(ge=0)] = 86_400
+    rate_limit: Annotated[int, Meta(ge=0, le=6_000_000)] = 0
     archive_after_s: Annotated[int, Meta(ge=0)] = 3600
     event_retention_s: Annotated[int, Meta(ge=0)] = 30 * 86400
     audit_retention_s: Annotated[int, Meta(ge=0)] = 365 * 86400

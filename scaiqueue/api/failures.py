@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -56,9 +57,9 @@ def error_body(error: QueueError) -> ErrorBody:
 
 
 def error_response(request: Request[Any, Any, Any], error: QueueError) -> Response[Any]:
-    headers = {}
+    headers: dict[str, str] = {**request.scope["state"].get("rate", {})}
     if error.retry_after is not None:
-        headers["Retry-After"] = str(max(1, round(error.retry_after)))
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     if error.code.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     metrics.refused_total.labels(error.code.name).inc()

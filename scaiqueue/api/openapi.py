@@ -23,6 +23,7 @@ _ANYWHERE = (
     Code.AUTH_TOKEN_MISSING,
     Code.AUTH_TOKEN_INVALID,
     Code.AUTHZ_PERMISSION_DENIED,
+    Code.RATE_LIMITED,
     Code.SCAIQUEUE_UNAVAILABLE,
 )
 _BY_PLACEHOLDER = {
@@ -33,6 +34,8 @@ _BY_PLACEHOLDER = {
     "pattern": Code.SCAIQUEUE_PATTERN_NOT_FOUND,
     "rule": Code.SCAIQUEUE_RULE_NOT_FOUND,
     "stream": Code.SCAIQUEUE_STREAM_NOT_FOUND,
+    "grant": Code.SCAIQUEUE_GRANT_NOT_FOUND,
+    "trust": Code.SCAIQUEUE_TRUST_NOT_FOUND,
     "job": Code.SCAIQUEUE_JOB_NOT_FOUND,
     "key": Code.SCAIQUEUE_KEY_NOT_FOUND,
     "erasure": Code.SCAIQUEUE_ERASURE_NOT_FOUND,
@@ -47,6 +50,8 @@ _PLACEHOLDERS = {
     "pattern": "`name@version`, a name alone for its highest version, or an id.",
     "rule": "Id or name of a routing rule.",
     "stream": "Id of a stream.",
+    "grant": "Id of a grant.",
+    "trust": "Id of a trust.",
     "job": "Id of a job.",
     "key": "Id of an API key.",
     "erasure": "Id of an erasure.",

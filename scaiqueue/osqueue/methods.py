@@ -37,9 +37,8 @@ class Methods:
     """Who calls, and what each method does."""
 
     def __init__(self, services: Services, settings: Settings, address: str) -> None:
-        self._key_ring = services.key_ring
-        self._audit = services.audit
-        self._scope = settings.osqueue_scope
+        self._key_ring, self._rates = services.key_ring, services.rates
+        self._audit, self._scope = services.audit, settings.osqueue_scope
         self._anonymous = f"Bearer {settings.osqueue_key}" if settings.osqueue_key else None
         desk, board = (
             JobDesk(services, settings.osqueue_scope),
@@ -74,6 +73,8 @@ class Methods:
             principal = self._key_ring.known(authorization)
             if principal is None:
                 principal = await self._key_ring.authenticate(authorization)
+            if principal.rate is not None:
+                await self._rates.take(principal.key_id, principal.rate, {})
             asked = read()
             answer = await method.run(principal, asked)
         except Exception as error:

@@ -19,6 +19,7 @@ Ordering = Literal["fifo", "priority", "deadline"]
 ConsumerMode = Literal["competing", "broadcast"]
 OverflowPolicy = Literal["reject", "drop_oldest", "dead_letter"]
 Durability = Literal["committed", "indexed"]
+Access = Literal["", "noput", "relay", "readonly"]
 SchemaMode = Literal["off", "warn", "enforce"]
 
 
@@ -45,7 +46,8 @@ class Aging(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the JSON column holds. `access`: "" all, "noput" no publish, "readonly" no publish, no claim."""
+    """What the JSON column holds. `access`: "" all, "noput" no publish, "relay" no publish, but rules and
+    redrives send messages there, "readonly" no publish, no claim."""
 
     consumer_mode: ConsumerMode = "competing"
     ordering: Ordering = "fifo"
@@ -62,7 +64,7 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
     purpose: str | None = None
     schema: str | None = None
     schema_mode: SchemaMode | None = None
-    access: Literal["", "noput", "readonly"] = ""
+    access: Access = ""
 
 
 decode_settings = msgspec.json.Decoder(QueueSettings).decode
@@ -127,6 +129,13 @@ async def page(
     async with reading(engine) as connection:
         rows = await connection.execute(query.order_by(queues.c.id).limit(limit))
         return [_row(row) for row in rows.mappings()]
+
+
+async def places(engine: AsyncEngine, slug: str) -> list[tuple[str, str]]:
+    """Tenant and scope id of every queue with the slug."""
+    query = select(queues.c.tenant_id, queues.c.scope_id).where(queues.c.slug == slug)
+    async with reading(engine) as connection:
+        return [(tenant, scope_id) for tenant, scope_id in await connection.execute(query)]
 
 
 async def slugs(engine: AsyncEngine, scope_id: str) -> list[str]:

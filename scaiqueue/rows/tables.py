@@ -270,8 +270,45 @@ api_keys = _table(
     Column("expires_at", Ms, nullable=False, default=0),
     Column("revoked_at", Ms, nullable=False, default=0),
     Column("last_used_at", Ms, nullable=False, default=0),
+    Column("rate_limit", Integer, nullable=False, default=0, server_default="0"),
+    Column("rate_burst", Integer, nullable=False, default=0, server_default="0"),
     UniqueConstraint("key_hash", name="uq_scaiqueue_key_hash"),
     Index("ix_api_keys_tenant", "tenant_id", "id"),
+)
+
+grants = _table(
+    "grants",
+    Column("id", Uuid, primary_key=True),
+    Column("tenant_id", Slug, nullable=False),
+    Column("scope_id", Uuid, nullable=False),
+    Column("key_id", Uuid, nullable=False),
+    Column("permissions", Json, nullable=False),
+    Column("created_by", Actor, nullable=False),
+    Column("created_at", Ms, nullable=False),
+    Column("expires_at", Ms, nullable=False),
+    Index("ix_grants_scope", "scope_id", "id"),
+)
+acls = _table(
+    "acls",
+    Column("queue_id", Uuid, primary_key=True),
+    Column("tenant_id", Slug, nullable=False),
+    Column("scope_id", Uuid, nullable=False),
+    Column("entries", Json, nullable=False),
+    Column("updated_by", Actor, nullable=False),
+    Column("updated_at", Ms, nullable=False),
+    Index("ix_acls_scope", "scope_id"),
+)
+trusts = _table(
+    "trusts",
+    Column("id", Uuid, primary_key=True),
+    Column("tenant_id", Slug, nullable=False),
+    Column("from_scope", Uuid, nullable=False),
+    Column("to_scope", Uuid, nullable=False),
+    Column("terms", Json, nullable=False),
+    Column("created_by", Actor, nullable=False),
+    Column("created_at", Ms, nullable=False),
+    Index("ix_trusts_to", "to_scope", "from_scope"),
+    Index("ix_trusts_from", "from_scope"),
 )
 
 # `definition` is JSON of `when` and `then`, the queues in it by their slugs; `queue` "" is any.

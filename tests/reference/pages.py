@@ -10,6 +10,7 @@ from types import ModuleType
 import msgspec
 from prometheus_client.metrics import MetricWrapperBase
 
+from scaiqueue.access import metrics as access_metrics
 from scaiqueue.audit import metrics as audit_metrics
 from scaiqueue.erasure import metrics as erasure_metrics
 from scaiqueue.errors import Code
@@ -50,6 +51,7 @@ PURPOSES = {
     "redis_silence_ms": "how long Redis may say nothing before it is doubted; 2 s later the rows take over; 0: never",
     "routing_max_hops": "how often rules may send one message on; then the dead letter, `ROUTING_LOOP`",
     "routing_max_matches": "how often one rule may act in 10 s before its breaker opens",
+    "rate_limit": "calls a minute of keys that have no limit of their own; 0: any number",
     "archive_after_s": "age at which terminal rows move to the archive",
     "event_retention_s": "how long events are kept; 0: for ever",
     "audit_retention_s": "how long the audit is kept; 0: for ever",
@@ -113,6 +115,7 @@ def metrics_page() -> str:
         fallback_metrics,
         audit_metrics,
         erasure_metrics,
+        access_metrics,
     )
     api = head + "".join(_metrics(modules)) + HTTP_METRICS
     return (

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from scaiqueue.api.endpoint import Endpoint
+from scaiqueue.api.routes.acls import acls
 from scaiqueue.api.routes.audit import audit
 from scaiqueue.api.routes.claiming import claiming
 from scaiqueue.api.routes.erasures import erasures
 from scaiqueue.api.routes.evaluating import evaluating
 from scaiqueue.api.routes.following import following
+from scaiqueue.api.routes.grants import grants
 from scaiqueue.api.routes.keys import keys
 from scaiqueue.api.routes.patterns import patterns
 from scaiqueue.api.routes.publishing import publishing
@@ -23,6 +25,7 @@ from scaiqueue.api.routes.settling import settling
 from scaiqueue.api.routes.stats import stats
 from scaiqueue.api.routes.streams import streams
 from scaiqueue.api.routes.system import system
+from scaiqueue.api.routes.trusts import trusts
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *scopes.endpoints,
@@ -43,6 +46,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *erasures.endpoints,
     *streams.endpoints,
     *following.endpoints,
+    *grants.endpoints,
+    *acls.endpoints,
+    *trusts.endpoints,
     *keys.endpoints,
     *system.endpoints,
 )

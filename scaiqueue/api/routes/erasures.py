@@ -98,14 +98,19 @@ def _subject(asked: Whom) -> Subject:
     return subject
 
 
+async def _require(call: Call, scope_id: str) -> None:
+    """The whole scope, with every queue of it."""
+    call.scope_id = scope_id
+    await call.services.access.require(call.principal, call.permission, scope_id)
+    await call.every_queue(scope_id)
+
+
 async def _found(call: Call) -> ErasureRow:
     row = await rows.find(call.services.engine, call.principal.tenant, call.path("erasure").lower())
     if row is None:
         raise QueueError(Code.SCAIQUEUE_ERASURE_NOT_FOUND)
-    call.principal.require_no_queue_limit()
     if row.scope_id:
-        call.scope_id = row.scope_id
-        call.principal.require_scope(row.scope_id)
+        await _require(call, row.scope_id)
     else:
         call.principal.require_no_limit()
     return row
@@ -121,14 +126,12 @@ async def _found(call: Call) -> ErasureRow:
 )
 async def erase(call: Call) -> Rendered:
     """A job with counts; a small one has ended when the answer comes. What is published after the call is not
-    looked at. Not for keys that are limited to queues; one that is limited to scopes must name one."""
+    looked at. Not for keys that are limited to scopes or queues."""
     asked = await call.body(_erase)
-    call.principal.require_no_queue_limit()
     scope_id = ""
     if asked.scope is not None:
         scope_id = (await call.services.directory.scope(call.principal.tenant, asked.scope)).id
-        call.scope_id = scope_id
-        call.principal.require_scope(scope_id)
+        await _require(call, scope_id)
     else:
         call.principal.require_no_limit()
     row = await call.services.eraser.begin(

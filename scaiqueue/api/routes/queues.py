@@ -186,7 +186,6 @@ async def create_queue(call: Call) -> Rendered:
         asked["visibility_timeout_s"] or call.services.settings.visibility_timeout_s
     )
     row = await call.services.administration.create_queue(
-        call.principal,
         scope.row,
         slug=asked.pop("slug"),
         display_name=asked.pop("display_name"),
@@ -207,9 +206,8 @@ async def create_queue(call: Call) -> Rendered:
 async def list_queues(call: Call) -> Rendered:
     scope = await call.scope()
     page = call.query(Page)
-    found = await rows.page(
-        call.services.engine, scope.id, after(page.cursor), page.limit + 1, call.principal.queues
-    )
+    allowed = await call.allowed_queues(scope)
+    found = await rows.page(call.services.engine, scope.id, after(page.cursor), page.limit + 1, allowed)
     shown, more = cut(found, page.limit)
     return call.many(await views(call, scope, shown), cursor_for(shown[-1].id) if more else None)
 

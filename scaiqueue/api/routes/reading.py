@@ -102,9 +102,7 @@ async def is_stale(call: Call, scope: ScopeEntry) -> bool:
 async def queue_slug(call: Call, scope: ScopeEntry, name: str | None) -> str | None:
     if name is None:
         return None
-    queue = await call.services.directory.queue(scope, name)
-    call.principal.require_queue(queue.id)
-    return queue.slug
+    return (await call.queue_named(scope, name)).slug
 
 
 @reads("GET /scopes/{scope}/messages/{message}", "Get a message", answer=Message)

@@ -80,7 +80,7 @@ _change = msgspec.json.Decoder(ChangeScope)
 async def create_scope(call: Call) -> Rendered:
     asked = await call.body(_create)
     row = await call.services.administration.create_scope(
-        call.principal,
+        call.principal.tenant,
         slug=asked.slug,
         display_name=asked.display_name,
         description=asked.description,

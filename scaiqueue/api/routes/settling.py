@@ -88,8 +88,7 @@ async def _many(
     for item_or_raw in given:
         try:
             asked: Any = decode(decoder, bytes(item_or_raw)) if isinstance(item_or_raw, Raw) else item_or_raw
-            if call.principal.queues is not None:
-                await call.require_message(scope, asked.id)
+            await call.require_message(scope, asked.id)
             items.append(make(asked.id, asked, call))
             places.append(len(results))
             results.append(SettledItem(id=asked.id))
