@@ -40,6 +40,7 @@ class Code(Enum):
     SCAIQUEUE_SCHEMA_NOT_FOUND = ErrorSpec(404, False, "No such schema, or no such version, in this scope.")
     SCAIQUEUE_PATTERN_NOT_FOUND = ErrorSpec(404, False, "No such pattern, or no such version, in this scope.")
     SCAIQUEUE_JOB_NOT_FOUND = ErrorSpec(404, False, "No such job in this scope.")
+    SCAIQUEUE_ERASURE_NOT_FOUND = ErrorSpec(404, False, "No such erasure in this tenant.")
     SCAIQUEUE_GRANT_NOT_FOUND = ErrorSpec(404, False, "No such grant in this scope.")
     SCAIQUEUE_TRUST_NOT_FOUND = ErrorSpec(404, False, "No such trust of this scope.")
     SCAIQUEUE_RULE_NOT_FOUND = ErrorSpec(404, False, "No such routing rule in this scope.")

@@ -17,8 +17,12 @@ from scaiqueue.access.gate import AccessGate
 from scaiqueue.access.rates import RateLimiter
 from scaiqueue.api.permissions import ALL_PERMISSIONS
 from scaiqueue.api.preparation import prepare
+from scaiqueue.audit.trail import Trail
 from scaiqueue.connection import open_redis
 from scaiqueue.connection_pipeline import ConnectionPipeline
+from scaiqueue.erasure.index import Index
+from scaiqueue.erasure.job import Eraser
+from scaiqueue.erasure.streams import Streams
 from scaiqueue.errors import Code
 from scaiqueue.events.feed import Feed
 from scaiqueue.events.pulse import Pulse
@@ -106,6 +110,7 @@ class Services:
             limits=limits,
         )
         self.runner.may_reload = self.recovery.may_reload
+        self.audit = Trail(self.engine, settings.audit_buffer_bytes)
         self.key_ring = KeyRing(self.engine, settings.rate_limit)
         self.access = AccessGate(self.engine, self._access_changed)
         self.rates = RateLimiter(self.redis)
@@ -207,6 +212,8 @@ class Services:
         self.feed = Feed(event_reader, self.pulse)
         self.waits = Waits(event_reader, self.pulse)
         self.webhook_sender = Sender(settings)
+        index = Index(self.redis, self.gate, self.engine, watermarks)
+        self.eraser = Eraser(self.engine, index, Streams(self.engine, self.gate, index))
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -221,10 +228,12 @@ class Services:
         self._spawn("signals", self.signals.run())
         self._spawn("waiting room", self.room.run())
         self._spawn("redrive", self.redriver.run())
+        self._spawn("erasure", self.eraser.run())
         self._spawn("assembler", self.assembler.run())
         self._spawn("relay", self.relay.run())
         self._spawn("fallback sweep", self.sweep.run())
         self._spawn("keys", self.key_ring.run())
+        self._spawn("audit", self.audit.run())
         self._spawn("access", self.access.run())
         self._spawn("memory", self.memory.run())
 
@@ -244,6 +253,7 @@ class Services:
         await self.recovery.stop()
         await self.watch.stop()
         await self.key_ring.write_last_uses()
+        await self.audit.close()
         await self.pipeline.aclose()
         await self.redis.aclose()
         await self.engine.dispose()

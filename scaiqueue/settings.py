@@ -64,6 +64,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     webhook_private_networks: str = ""
     webhook_retry_base_ms: Annotated[int, Meta(ge=10, le=3_600_000)] = 5000
     webhook_disable_after_s: Annotated[int, Meta(ge=1)] = 3 * 86400
+    audit_retention_s: Annotated[int, Meta(ge=0)] = 365 * 86400
+    audit_buffer_bytes: Annotated[int, Meta(ge=2**20, le=2**32)] = 64 * 2**20
     worker_metrics_port: Port = 0
     persist: bool = True
     osqueue_port: Port = 0

@@ -14,6 +14,7 @@ from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import Receive
 
+from scaiqueue.api import auditing
 from scaiqueue.api.admission import admit, known_to_be_open
 from scaiqueue.api.answers import Rendered, many, one
 from scaiqueue.api.permissions import PERMISSIONS, Permission
@@ -58,10 +59,23 @@ class Call:
     """One request to an endpoint: who calls, with what, and the services that answer.
 
     `permission`: the one that the endpoint asks for, of the scopes and queues that the call turns out to
-    concern, too.
+    concern, too. For the audit: `scope_id` and `queue_slug` are what the path turned out to name; handlers
+    say which messages they touched (`message_ids`, joined) and how many `refused_items` there were.
     """
 
-    __slots__ = ("_queue", "_scope", "permission", "principal", "request", "request_id", "services")
+    __slots__ = (
+        "_queue",
+        "_scope",
+        "message_ids",
+        "permission",
+        "principal",
+        "queue_slug",
+        "refused_items",
+        "request",
+        "request_id",
+        "scope_id",
+        "services",
+    )
 
     def __init__(self, request: Asked, principal: Principal, services: Services, permission: str) -> None:
         self.request = request
@@ -69,6 +83,8 @@ class Call:
         self.services = services
         self.permission = permission
         self.request_id = request_id_of(request.scope)
+        self.scope_id = self.queue_slug = self.message_ids = ""
+        self.refused_items = 0
         self._scope: ScopeEntry | None = None
         self._queue: QueueEntry | None = None
 
@@ -90,12 +106,14 @@ class Call:
         """The scope that the path names, from the process's cache."""
         if self._scope is None:
             self._scope = await self.services.directory.scope(self.principal.tenant, self.path("scope"))
+        self.scope_id = self._scope.id
         return self._scope
 
     async def queue(self) -> QueueEntry:
         """The queue that the path names, from the process's cache."""
         if self._queue is None:
             self._queue = await self.services.directory.queue(await self.scope(), self.path("queue"))
+        self.scope_id, self.queue_slug = self._queue.scope.id, self._queue.slug
         return self._queue
 
     async def fresh_scope(self) -> ScopeRow:
@@ -103,6 +121,7 @@ class Call:
         row = await scopes.find(self.services.engine, self.principal.tenant, self.path("scope"))
         if row is None:
             raise QueueError(Code.SCAIQUEUE_SCOPE_NOT_FOUND)
+        self.scope_id = row.id
         await self.services.access.require(self.principal, self.permission, row.id)
         return row
 
@@ -112,6 +131,7 @@ class Call:
         row = await queues.find(self.services.engine, scope.id, self.path("queue"))
         if row is None:
             raise QueueError(Code.SCAIQUEUE_QUEUE_NOT_FOUND)
+        self.queue_slug = row.slug
         await self.services.access.require(self.principal, self.permission, scope.id, row.id)
         return scope, row
 
@@ -135,6 +155,7 @@ class Call:
         text = self.path("message").lower()
         if _uuid.fullmatch(text) is None:
             raise QueueError(Code.SCAIQUEUE_MESSAGE_NOT_FOUND)
+        self.message_ids = text
         return text
 
     async def require_message(self, scope: ScopeEntry, message_id: str) -> None:
@@ -237,22 +258,35 @@ class Endpoint:
     """It manages queues that its body names, and asks for each: no need to be let into all."""
 
     async def begin(self, request: Asked, services: Services) -> tuple[Call, Mapping[str, str] | None]:
-        """Authenticates, counts the call, decides whether it may be made, and says its rates."""
-        authorization: str | None = request.headers.get("authorization")
-        principal = services.key_ring.known(authorization)
-        if principal is None:
-            principal = await services.key_ring.authenticate(authorization)
-        call = Call(request, principal, services, self.needs)
-        rate = principal.rate
-        told = await services.rates.take(principal.key_id, rate, request.scope["state"]) if rate else None
-        if not known_to_be_open(self, call):
-            await admit(self, call)
+        """Authenticates, counts the call, decides whether it may be made, and says its rates. The audit hears
+        of a refusal."""
+        auditing.require_room(services.audit)
+        principal: Principal | None = None
+        call: Call | None = None
+        try:
+            authorization: str | None = request.headers.get("authorization")
+            principal = services.key_ring.known(authorization)
+            if principal is None:
+                principal = await services.key_ring.authenticate(authorization)
+            call = Call(request, principal, services, self.needs)
+            rate = principal.rate
+            told = await services.rates.take(principal.key_id, rate, request.scope["state"]) if rate else None
+            if not known_to_be_open(self, call):
+                await admit(self, call)
+        except BaseException as error:
+            auditing.refused(services.audit, self.name, request, principal, call, error)
+            raise
         return call, told
 
     async def respond(self, request: Asked, services: Services) -> Rendered:
-        """Begins the call, calls the handler."""
+        """Begins the call, calls the handler; the audit hears of it however it ends."""
         call, told = await self.begin(request, services)
-        answer = await self.handler(call)
+        try:
+            answer = await self.handler(call)
+        except BaseException as error:
+            auditing.refused(services.audit, self.name, request, call.principal, call, error)
+            raise
+        auditing.answered(services.audit, self.name, call, answer.status)
         if told:
             answer.headers = {**answer.headers, **told}
         return answer

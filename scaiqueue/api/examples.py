@@ -77,6 +77,7 @@ EXAMPLES: dict[str, Any] = {
         "queue": "new-orders",
         "message": {"type": "order.created", "labels": {"customer_tier": "premium"}},
     },
+    "Erase": {"subject": {"source_id": "customer-42"}, "scope": "orders", "dry_run": True},
     "OpenStream": {"queue": "tasks", "type": "answer", "idle_timeout_s": 60},
     "Append": {"seq": 0, "data": "Once upon a time", "final": False},
     "Abort": {"reason": "the model is gone"},

@@ -89,7 +89,7 @@ def _problem(
     ).to_response(request)
 
 
-def _from_http(error: HTTPException) -> QueueError:
+def from_http(error: HTTPException) -> QueueError:
     match error:
         case NotFoundException():
             return QueueError(Code.NOT_FOUND)
@@ -111,7 +111,7 @@ def on_queue_error(request: Request[Any, Any, Any], error: QueueError) -> Respon
 
 
 def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
-    response = error_response(request, converted := _from_http(error))
+    response = error_response(request, converted := from_http(error))
     if converted.code is Code.SCAIQUEUE_INTERNAL:
         _log.error("unexpected answer of the framework", detail=error.detail, status=error.status_code)
     for name, value in (error.headers or {}).items():

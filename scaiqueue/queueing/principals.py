@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from scaiqueue.errors import Code, QueueError
+
 
 @dataclass(frozen=True, slots=True)
 class Rate:
@@ -32,6 +34,10 @@ class Principal:
     def sees(self, queue_id: str) -> bool:
         """It is not limited to other queues."""
         return self.queues is None or queue_id in self.queues
+
+    def require_no_limit(self) -> None:
+        if self.limited:
+            raise QueueError(Code.AUTHZ_PERMISSION_DENIED, "The key is limited to some scopes or queues.")
 
     def holder(self, consumer_id: str | None) -> str:
         """As the scripts keep it: `<key id>` or `<key id>/<consumer id>`."""

@@ -70,6 +70,15 @@ async def find(engine: AsyncEngine, tenant: str, reference: str) -> ScopeRow | N
     return min(found, key=lambda row: row.id != reference, default=None)
 
 
+async def named(engine: AsyncEngine, tenant: str, reference: str) -> ScopeRow | None:
+    """As `find`; of any tenant where `tenant` is "", then by id alone."""
+    if tenant:
+        return await find(engine, tenant, reference)
+    async with reading(engine, LOOK_UP_WITHIN_S) as connection:
+        found = (await connection.execute(select(scopes).where(scopes.c.id == reference))).mappings().first()
+    return _row(found) if found else None
+
+
 async def page(
     engine: AsyncEngine, tenant: str, after: str, limit: int, only: Collection[str] | None = None
 ) -> list[ScopeRow]:

@@ -86,6 +86,7 @@ async def _things(api: Api) -> dict[str, str]:
         "agent": "expiry_enforcer",
         "webhook": webhook["id"],
         "delivery": webhook["id"],
+        "erasure": key["id"],
     }
 
 

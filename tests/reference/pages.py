@@ -11,6 +11,8 @@ import msgspec
 from prometheus_client.metrics import MetricWrapperBase
 
 from scaiqueue.access import metrics as access_metrics
+from scaiqueue.audit import metrics as audit_metrics
+from scaiqueue.erasure import metrics as erasure_metrics
 from scaiqueue.errors import Code
 from scaiqueue.events import metrics as event_metrics
 from scaiqueue.fallback import metrics as fallback_metrics
@@ -57,6 +59,8 @@ PURPOSES = {
     "rate_limit": "calls a minute of keys that have no limit of their own; 0: any number",
     "archive_after_s": "age at which terminal rows move to the archive",
     "event_retention_s": "how long events are kept; 0: for ever",
+    "audit_retention_s": "how long the audit is kept; 0: for ever",
+    "audit_buffer_bytes": "of calls that wait for the row store to take the audit; then calls answer `SCAIQUEUE_UNAVAILABLE`",
     "stream_max_chunks": "most chunks of a stream",
     "stream_max_chunk_bytes": "largest chunk of a stream; all of them together are at most `max_body_bytes`",
     "stream_idle_timeout_s": "after so long without a chunk a stream is aborted, if it names no time itself",
@@ -111,7 +115,7 @@ def settings_page() -> str:
 def metrics_page() -> str:
     """What `/metrics` of the API and the worker's port show."""
     head = "| metric | type | labels | is |\n|---|---|---|---|\n"
-    others = (persister_metrics, recovery_metrics, fallback_metrics)
+    others = (persister_metrics, recovery_metrics, fallback_metrics, audit_metrics, erasure_metrics)
     modules = (api_metrics, access_metrics, stream_metrics, event_metrics, *others)
     api = head + "".join(_metrics(modules)) + HTTP_METRICS
     return (

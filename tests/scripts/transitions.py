@@ -66,6 +66,12 @@ TRANSITIONS = (
     *_rows("awaiting_review", "time out", "completed", "`on_timeout: auto:<option>`: with that option"),
     *_rows(f"pending scheduled awaiting_review {DEAD}", "cancel", "cancelled", ""),
     *_rows(f"pending scheduled awaiting_review {DEAD}", "purge", "cancelled", "up to 1,000 a call"),
+    *_rows(
+        f"pending scheduled claimed awaiting_review {DEAD}",
+        "erase",
+        "cancelled",
+        "its content is erased; a holder's token counts no more",
+    ),
     *_rows(DEAD, "redrive", "pending", "attempts 0; to its origin, or the queue that is named"),
     *_rows("claimed", "restore", "pending", "Redis was lost: leases are void, the attempt stays counted"),
     *_rows("claimed", "restore", DEAD, "Redis was lost while it was claimed in the dead letter"),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from scaiqueue.api.endpoint import Endpoint
 from scaiqueue.api.routes.acls import acls
+from scaiqueue.api.routes.audit import audit
 from scaiqueue.api.routes.claiming import claiming
 from scaiqueue.api.routes.deliveries import deliveries
+from scaiqueue.api.routes.erasures import erasures
 from scaiqueue.api.routes.evaluating import evaluating
 from scaiqueue.api.routes.events import events
 from scaiqueue.api.routes.following import following
@@ -43,6 +45,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *reviews.endpoints,
     *evaluating.endpoints,
     *routing.endpoints,
+    *audit.endpoints,
+    *erasures.endpoints,
     *streams.endpoints,
     *following.endpoints,
     *grants.endpoints,

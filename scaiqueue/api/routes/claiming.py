@@ -71,6 +71,7 @@ async def take(
                 await call.services.settlement.release.settle(scope, items)
         finally:
             gone.cancel()
+    call.message_ids += b"".join([id for lease in taken for id in lease.ids]).decode()
     return claimed_json({queue.slug: queue.place for queue in queues}, taken)
 
 

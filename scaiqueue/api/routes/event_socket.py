@@ -12,6 +12,7 @@ from litestar import WebSocket
 from litestar.exceptions import WebSocketDisconnect
 from litestar.handlers import WebsocketRouteHandler
 
+from scaiqueue.api import auditing
 from scaiqueue.api.answers import Meta, encode
 from scaiqueue.api.endpoint import Asked, Endpoint
 from scaiqueue.api.failures import ErrorAnswer, error_body
@@ -24,6 +25,7 @@ from scaiqueue.services import Services
 # A status of HTTP as a reason to close: 4401 for 401.
 CLOSED_FOR = 4000
 GOING_AWAY = 1001
+SWITCHED = 101
 
 _log = structlog.get_logger("scaiqueue.api")
 
@@ -62,8 +64,13 @@ async def _until_it_leaves(socket: WebSocket[Any, Any, Any]) -> None:
 async def _tell(socket: WebSocket[Any, Any, Any], endpoint: Endpoint, services: Services) -> None:
     try:
         call, _ = await endpoint.begin(cast(Asked, socket), services)
-        listener = await Listener.of(call)
-        services.feed.require_room()
+        try:
+            listener = await Listener.of(call)
+            services.feed.require_room()
+        except QueueError as error:
+            auditing.refused(services.audit, endpoint.name, call.request, call.principal, call, error)
+            raise
+        auditing.answered(services.audit, endpoint.name, call, SWITCHED)
         with services.feed.listening("websocket"):
             async for told in listener.told("websocket"):
                 for event in told:

@@ -192,6 +192,7 @@ async def create_queue(call: Call) -> Rendered:
         description=asked.pop("description"),
         settings=QueueSettings(**asked),
     )
+    call.queue_slug = row.slug
     return await _show(call, scope, row, 201)
 
 

@@ -95,6 +95,7 @@ async def create_scope(call: Call) -> Rendered:
         durability=asked.durability or "",
         shard=asked.shard,
     )
+    call.scope_id = row.id
     return call.one(view(row, call), 201)
 
 

@@ -101,6 +101,8 @@ async def _many(
                 results[place] = SettledItem(id=item[0], error=error_body(result))
             else:
                 results[place] = show(item[0], result)
+    call.message_ids = "".join([item[0] for item in items])
+    call.refused_items = sum([result.error is not None for result in results])
     return results
 
 
