@@ -9,7 +9,7 @@ JOBS ?= 2
 CHAOS_MINUTES ?= 5
 LUA := $(wildcard lua/*.lua lua/include/*.lua)
 
-.PHONY: help run demo bench bench-check load chaos test tests lint format generate servers clean
+.PHONY: help run demo bench bench-check load chaos test tests lint format generate docs servers clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -18,7 +18,7 @@ help:  ## this list
 	@tools/venv.sh
 	@touch $@
 
-.venv/.developer: .venv/.installed tools/lua/package-lock.json
+.venv/.developer: .venv/.installed tools/lua/package-lock.json tests/direct/node/package-lock.json
 	@tools/venv.sh --developer
 	@touch $@
 
@@ -71,5 +71,12 @@ generate: .venv/.developer  ## what is made: from the contracts, the transition 
 	@ruff format --quiet scaiqueue/scripts/binding.py
 	@python -m tests.quickstart.transcript
 
+.venv/.documenting: .venv/.installed
+	@tools/venv.sh --documenting
+	@touch $@
+
+docs: .venv/.documenting  ## the documentation as a site that needs no internet, in .site/html; broken links end it
+	@python tools/site.py
+
 clean:  ## remove what was installed and built; the data folder stays
-	@rm -rf .venv build dist *.egg-info tools/lua/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .site build dist *.egg-info tools/lua/node_modules tests/direct/node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis

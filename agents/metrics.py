@@ -29,6 +29,7 @@ STREAMS = Counter(
 )
 DIVERGENCES = Counter("scaiqueue_divergences_total", "Divergences between index and rows.", ["kind"])
 CORRECTED = Counter("scaiqueue_divergences_corrected_total", "Divergences that it put right.", ["kind"])
+AUDIT_FAULTS = Counter("scaiqueue_audit_faults_total", "Rows of the audit that did not hold.")
 
 
 def observe_run(agent: str, seconds: float, *, failed: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .agent import Agent
+from .audit_keeper import keep_audit
 from .consistency_checker import check_consistency
 from .dead_letter_monitor import watch_dead_letters
 from .event_pruner import prune_old_events
@@ -92,6 +93,13 @@ AGENTS: tuple[Agent, ...] = (
         bound_s=60,
         purpose="Compares index and rows, notes what differs and puts right what is safe.",
         run=check_consistency,
+    ),
+    Agent(
+        "audit_keeper",
+        every_s=300,
+        bound_s=120,
+        purpose="Verifies the audit's newest rows, writes a checkpoint, deletes what is too old.",
+        run=keep_audit,
     ),
 )
 

@@ -26,6 +26,7 @@ from .recorder import Recorder
 from .runs import Runs
 from .schedule import AGENTS
 from .ticker import keep_ticking
+from .webhook_deliverer import delivering
 
 DRAIN_S = 5.0
 """How long a shutdown waits for running agents; they look at the shutdown between their steps."""
@@ -110,6 +111,7 @@ async def serve(settings: Settings) -> None:
         if settings.worker_metrics_port:
             server, _ = start_http_server(settings.worker_metrics_port, settings.host)
             stack.callback(server.shutdown)
+        await stack.enter_async_context(delivering(context))
         log.info("worker_started", agents=[agent.name for agent in AGENTS])
         await AgentWorker(queue, context).start()
         log.info("worker_stopped")

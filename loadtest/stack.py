@@ -33,8 +33,11 @@ class Stack:
 
 
 @asynccontextmanager
-async def private_stack(*, redis_url: str = "", database_url: str = "") -> AsyncIterator[Stack]:
-    """Everything on servers of its own; on those that the URLs name where they are given.
+async def private_stack(
+    *, redis_url: str = "", database_url: str = "", **settings: str
+) -> AsyncIterator[Stack]:
+    """Everything on servers of its own; on those that the URLs name where they are given. `settings` by name,
+    as in the environment without the prefix.
 
     Raises StackError when it does not come up.
     """
@@ -44,6 +47,7 @@ async def private_stack(*, redis_url: str = "", database_url: str = "") -> Async
         given = {"SCAIQUEUE_REDIS_URL": redis_url, "SCAIQUEUE_DATABASE_URL": database_url}
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SCAIQUEUE_")}
         environment |= {name: value for name, value in given.items() if value}
+        environment |= {f"SCAIQUEUE_{name.upper()}": value for name, value in settings.items()}
         with log.open("wb") as errors:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "scaiqueue", "dev", "--port", "0", "--data-dir", str(data.path)),

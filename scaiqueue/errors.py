@@ -17,7 +17,9 @@ class Code(Enum):
 
     AUTH_TOKEN_MISSING = ErrorSpec(401, False, "Send `Authorization: Bearer sgk_…`.")
     AUTH_TOKEN_INVALID = ErrorSpec(401, False, "The key is unknown, revoked or expired: use another.")
-    AUTHZ_PERMISSION_DENIED = ErrorSpec(403, False, "The key lacks the permission named in the message.")
+    AUTHZ_PERMISSION_DENIED = ErrorSpec(
+        403, False, "The key lacks a permission, or a limit or an ACL is in its way: `details` says which."
+    )
     NOT_FOUND = ErrorSpec(404, False, "No such path: see /openapi.json.")
     METHOD_NOT_ALLOWED = ErrorSpec(405, False, "The path exists, the method does not: see /openapi.json.")
     VALIDATION_ERROR = ErrorSpec(422, False, "Correct the fields named in `details`.")
@@ -39,10 +41,18 @@ class Code(Enum):
     SCAIQUEUE_PATTERN_NOT_FOUND = ErrorSpec(404, False, "No such pattern, or no such version, in this scope.")
     SCAIQUEUE_SUBSCRIPTION_NOT_FOUND = ErrorSpec(404, False, "No such subscription of this queue.")
     SCAIQUEUE_JOB_NOT_FOUND = ErrorSpec(404, False, "No such job in this scope.")
+    SCAIQUEUE_ERASURE_NOT_FOUND = ErrorSpec(404, False, "No such erasure in this tenant.")
+    SCAIQUEUE_GRANT_NOT_FOUND = ErrorSpec(404, False, "No such grant in this scope.")
+    SCAIQUEUE_TRUST_NOT_FOUND = ErrorSpec(404, False, "No such trust of this scope.")
     SCAIQUEUE_RULE_NOT_FOUND = ErrorSpec(404, False, "No such routing rule in this scope.")
     SCAIQUEUE_STREAM_NOT_FOUND = ErrorSpec(404, False, "No such stream in this scope, or no longer.")
     SCAIQUEUE_KEY_NOT_FOUND = ErrorSpec(404, False, "No such API key in this tenant.")
     SCAIQUEUE_AGENT_NOT_FOUND = ErrorSpec(404, False, "No such system agent: see GET /system-agents.")
+    SCAIQUEUE_WEBHOOK_NOT_FOUND = ErrorSpec(404, False, "No such webhook in this tenant.")
+    SCAIQUEUE_DELIVERY_NOT_FOUND = ErrorSpec(404, False, "No such delivery of this webhook.")
+    SCAIQUEUE_EVENTS_GONE = ErrorSpec(
+        410, False, "Events are no longer kept from there on: read the present state, then listen anew."
+    )
     SCAIQUEUE_CLAIM_LOST = ErrorSpec(
         409, False, "Another claim holds the message, or the lease ended: drop the work."
     )

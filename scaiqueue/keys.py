@@ -14,7 +14,10 @@ RECOVERY_KEY = "sq:recovery"
 RECOVERY_PROGRESS_KEY = "sq:recovery:progress"
 SLUG_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 DEAD_LETTER = "_dead_letter"
-SYSTEM_QUEUES = (DEAD_LETTER, "_events", "_audit", "_integrity", "_corrections")
+# Made with the first rule that sends messages to another scope: there they wait to be sent on.
+OUTBOUND = "_outbound"
+FIRST_QUEUES = (DEAD_LETTER, "_events", "_audit", "_integrity", "_corrections")
+SYSTEM_QUEUES = (*FIRST_QUEUES, OUTBOUND)
 
 _slug = re.compile(SLUG_PATTERN)
 MAX_SLUG = 63

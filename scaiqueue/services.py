@@ -13,11 +13,21 @@ from redis.exceptions import RedisError
 from sqlalchemy import literal, select
 from uuid_utils import uuid7
 
+from scaiqueue.access.gate import AccessGate
+from scaiqueue.access.rates import RateLimiter
 from scaiqueue.api.permissions import ALL_PERMISSIONS
 from scaiqueue.api.preparation import prepare
+from scaiqueue.audit.trail import Trail
 from scaiqueue.connection import open_redis
 from scaiqueue.connection_pipeline import ConnectionPipeline
+from scaiqueue.erasure.index import Index
+from scaiqueue.erasure.job import Eraser
+from scaiqueue.erasure.streams import Streams
 from scaiqueue.errors import Code
+from scaiqueue.events.feed import Feed
+from scaiqueue.events.pulse import Pulse
+from scaiqueue.events.reader import EventReader
+from scaiqueue.events.waits import Waits
 from scaiqueue.fallback.belief import Belief, Path
 from scaiqueue.fallback.depths import row_depths
 from scaiqueue.fallback.gate import Gate
@@ -61,6 +71,8 @@ from scaiqueue.streams.assembly import Assembler
 from scaiqueue.streams.audience import Audience
 from scaiqueue.streams.reading import StreamReader
 from scaiqueue.streams.writing import StreamWriter
+from scaiqueue.transfers.relay import Relay
+from scaiqueue.webhooks.sender import Sender
 from scaiqueue_agents.jobs import enqueue_run, open_queue
 
 FIRST_TENANT = "default"
@@ -100,7 +112,10 @@ class Services:
             limits=limits,
         )
         self.runner.may_reload = self.recovery.may_reload
-        self.key_ring = KeyRing(self.engine)
+        self.audit = Trail(self.engine, settings.audit_buffer_bytes)
+        self.key_ring = KeyRing(self.engine, settings.rate_limit)
+        self.access = AccessGate(self.engine, self._access_changed)
+        self.rates = RateLimiter(self.redis)
         self.directory = Directory(self.engine)
         self.schemas = DocumentShelf(self.engine, documents.schemas, Code.SCAIQUEUE_SCHEMA_NOT_FOUND)
         self.patterns = DocumentShelf(self.engine, documents.patterns, Code.SCAIQUEUE_PATTERN_NOT_FOUND)
@@ -136,9 +151,14 @@ class Services:
         self.gate.may_reload = self.recovery.may_reload
         self.configurator = Configurator(self.gate)
         self.rulebooks = Rulebooks(self.engine, self.gate, limits.max_hops, limits.max_matches)
-        self.rules = RuleKeeper(self.engine, self.rulebooks, lambda scope_id: self.changed("scope", scope_id))
         self.administration = Administration(
             self.engine, settings, self.configurator, lambda scope_id: self.changed("scope", scope_id)
+        )
+        self.rules = RuleKeeper(
+            self.engine,
+            self.rulebooks,
+            lambda scope_id: self.changed("scope", scope_id),
+            self.administration.ensure_outbound,
         )
         self.persister = Persister(
             self.redis,
@@ -155,6 +175,9 @@ class Services:
         self.publisher = Publisher(self.gate, watermarks, repairer, settings.commit_timeout_s)
         self.claimer = Claimer(self.gate, self.room, repairer)
         self.settlement = Settlement(self.gate, watermarks, self.reader.facts, settings.commit_timeout_s)
+        self.relay = Relay(
+            self.engine, self.directory, self.claimer, self.publisher, self.settlement, self.room
+        )
         self.reviews = Reviews(
             self.gate, watermarks, self.reader, settings.commit_timeout_s, settings.max_body_bytes
         )
@@ -190,6 +213,18 @@ class Services:
             lambda scope_id: self.changed("scope", scope_id),
         )
         self.redriver = Redriver(self.gate, self.engine, watermarks, self.directory)
+        # What listeners read never waits for the queue's connections, nor keeps them from it.
+        self._event_engine = open_engine(
+            settings.database_url, pool_size=2, within_s=settings.database_timeout_s
+        )
+        self.pulse = Pulse()
+        watermarks.on_advance = self.pulse.beat
+        event_reader = EventReader(self._event_engine)
+        self.feed = Feed(event_reader, self.pulse)
+        self.waits = Waits(event_reader, self.pulse)
+        self.webhook_sender = Sender(settings)
+        index = Index(self.redis, self.gate, self.engine, watermarks)
+        self.eraser = Eraser(self.engine, index, Streams(self.engine, self.gate, index))
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -204,29 +239,38 @@ class Services:
         self._spawn("signals", self.signals.run())
         self._spawn("waiting room", self.room.run())
         self._spawn("redrive", self.redriver.run())
+        self._spawn("erasure", self.eraser.run())
         self._spawn("assembler", self.assembler.run())
         self._spawn("backfill", self.backfiller.run())
+        self._spawn("relay", self.relay.run())
         self._spawn("fallback sweep", self.sweep.run())
         self._spawn("keys", self.key_ring.run())
+        self._spawn("audit", self.audit.run())
+        self._spawn("access", self.access.run())
         self._spawn("memory", self.memory.run())
 
     def let_go(self) -> None:
         """Answer whoever waits for something, and let none wait any more."""
         self.room.close()
         self.audience.close()
+        self.pulse.close()
 
     async def stop(self) -> None:
         for task in reversed(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.waits.stop()
+        await self.webhook_sender.close()
         await self.persister.stop()
         await self.recovery.stop()
         await self.watch.stop()
         await self.key_ring.write_last_uses()
+        await self.audit.close()
         await self.pipeline.aclose()
         await self.redis.aclose()
         await self.engine.dispose()
         await self._mode_engine.dispose()
+        await self._event_engine.dispose()
 
     def _rows_lead(self) -> bool:
         return self.belief.path is Path.rows
@@ -310,17 +354,30 @@ class Services:
             await connection.execute(select(literal(1)))
 
     async def changed(self, kind: str, name: str) -> None:
-        """A scope or key has changed: here at once, elsewhere as soon as the word arrives."""
+        """A scope or key has changed, or there is a version of access: here at once, elsewhere as soon as the
+        word arrives."""
         self._changed(kind, name)
         await self.signals.announce(kind, name)
 
     def _changed(self, kind: str, name: str) -> None:
         if kind == "key":
             self.key_ring.forget(name)
+            self.access.changed()
+        elif kind == "access":
+            self.access.heard(int(name))
         elif kind == "scope":
             self.directory.forget(name)
             self.schemas.forget(name)
             self.patterns.forget(name)
+            self.relay.look_again()
+            self.pulse.beat_all()
+
+    def _access_changed(self) -> None:
+        """Keys, grants or ACLs: who waits is asked again whether it may."""
+        self.key_ring.outdate()
+        self.room.wake_all()
+        self.audience.wake_all()
+        self.pulse.beat_all()
 
     def _woken(self, root: str) -> None:
         """Something is in a queue, or has happened to a stream."""

@@ -7,6 +7,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -36,6 +37,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     data_dir: str = ".scaiqueue"
     api_key: str = ""
     shards: Annotated[int, Meta(ge=1, le=1024)] = 16
+    reserved_shards: Annotated[int, Meta(ge=0, le=1023)] = 0
     durability: Literal["committed", "indexed"] = "committed"
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -56,8 +58,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     stream_max_chunk_bytes: Annotated[int, Meta(ge=1, le=2**20)] = 64 * 1024
     stream_idle_timeout_s: Annotated[int, Meta(ge=1, le=86_400)] = 300
     stream_retention_s: Annotated[int, Meta(ge=0)] = 86_400
+    rate_limit: Annotated[int, Meta(ge=0, le=6_000_000)] = 0
     archive_after_s: Annotated[int, Meta(ge=0)] = 3600
     event_retention_s: Annotated[int, Meta(ge=0)] = 30 * 86400
+    webhook_private_networks: str = ""
+    webhook_retry_base_ms: Annotated[int, Meta(ge=10, le=3_600_000)] = 5000
+    webhook_disable_after_s: Annotated[int, Meta(ge=1)] = 3 * 86400
+    audit_retention_s: Annotated[int, Meta(ge=0)] = 365 * 86400
+    audit_buffer_bytes: Annotated[int, Meta(ge=2**20, le=2**32)] = 64 * 2**20
     worker_metrics_port: Port = 0
     persist: bool = True
     osqueue_port: Port = 0
@@ -164,16 +172,31 @@ def _misfits(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "osqueue_scope", "must be a slug: lower-case letters, digits, _ and -"
     if wrong := [text for text in settings.osqueue_origins.split() if not _origin.fullmatch(text)]:
         yield "osqueue_origins", f"must be origins such as https://jobs.example.org, or *; not {wrong[0]}"
+    if settings.reserved_shards >= settings.shards:
+        yield (
+            "reserved_shards",
+            f"must leave at least one of the {settings.shards} shards to the other scopes",
+        )
     if settings.max_batch_bytes < settings.max_body_bytes:
         for name in ("max_batch_bytes", "max_body_bytes"):
             yield (
                 name,
                 "max_batch_bytes must not be smaller than max_body_bytes, or one message fills no batch",
             )
+    for network in networks_of(settings.webhook_private_networks):
+        try:
+            ip_network(network)
+        except ValueError as error:
+            yield "webhook_private_networks", f"must be networks such as 10.0.0.0/8,fd00::/8: {error}"
     if not settings.host:
         yield "host", "must be an address, such as 127.0.0.1, or 0.0.0.0 for all of the machine's"
     if not settings.data_dir:
         yield "data_dir", "must be a folder, such as .scaiqueue"
+
+
+def networks_of(text: str) -> list[str]:
+    """The parts of a list with commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _scheme_of(url: str) -> set[str]:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv and installs the package into it; with --developer also what lint and the tests need,
-# with --measuring what load tests and benchmarks need.
+# with --measuring what load tests and benchmarks need, with --documenting what the documentation's site needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -36,10 +36,15 @@ pip install --upgrade 'pip>=25.1'
 if [ "${1:-}" = --developer ]; then
     echo "installing what lint and the tests need" >&2
     pip install --editable . --group dev
-    (cd tools/lua && PATH="$PWD/../../.venv/bin:$PATH" npm ci --silent --no-audit --no-fund)
+    for folder in tools/lua tests/direct/node; do
+        (export PATH="$PWD/.venv/bin:$PATH" && cd "$folder" && npm ci --silent --no-audit --no-fund)
+    done
 elif [ "${1:-}" = --measuring ]; then
     echo "installing what measurements need" >&2
     pip install --editable . --group load
+elif [ "${1:-}" = --documenting ]; then
+    echo "installing what the documentation's site needs" >&2
+    pip install --group docs
 else
     echo "installing ScaiQueue into .venv" >&2
     pip install --editable .

@@ -7,9 +7,9 @@
 -- @include rule_fields
 -- @include rule_breaker
 -- @include rule_actions
--- The first that matches; none where that would send the message to where it is.
+-- The first that matches; none where that would send the message to where it is, and in the system's queues.
 local function matching_rule(m, trigger, out)
-  local program, at = rule_program(trigger), 1
+  local program, at = m.queue:sub(1, 1) ~= "_" and rule_program(trigger), 1
   local rows = program and program.rows
   local asked, found = {}, {}
   while program and at ~= 0 do

@@ -2,7 +2,7 @@
 -- @include obey_rules
 local function meet_rules(id, o, q, envelope)
   -- stylua: ignore
-  local m = { id = id, envelope = envelope, rank = o.rank or 2500, attempts = 0, expires = expiry(o), hops = 0,
+  local m = { id = id, envelope = envelope, rank = o.rank or 2500, attempts = 0, expires = expiry(o),
     deadline = o.deadline or 0, retries = o.max_retries or QUEUES_RETRIES, delay = o.delay_ms, cause = "p",
     values = o.values and decoded(o.values) }
   local before = #copies

@@ -6,7 +6,7 @@ local follow_rules
 
 -- True where a rule may send one more message into the queue.
 local function has_room(q)
-  if may_enter(q, "active") then
+  if may_enter(q, "active", "relay") then
     return false
   elseif q.max_depth > 0 and not q.depth then
     q.depth = redis.call("ZCARD", q.root .. ":pending") + redis.call("ZCARD", q.root .. ":scheduled")
@@ -25,9 +25,13 @@ local function count_in(m, q)
   m.counted = q
 end
 
-local function send(m, out, slug, rule, detail)
-  local hops = (m.hops or 0) + 1
+-- `route.to` is a queue of another scope: the message waits in this one until it is sent on; its header brings the
+-- hops along.
+local function send(m, out, slug, rule)
+  local hops = (m.hops or tonumber(header_value(m, "hops")) or 0) + 1
+  local to = rule.route and rule.route.to
   m.hops, change_overlay(m).hops = hops, hops
+  m.overlay.outbound = to or m.overlay.outbound
   if hops > rule_limits() then
     out.dead = "ROUTING_LOOP"
   elseif not has_room(queue(slug)) then
@@ -35,7 +39,7 @@ local function send(m, out, slug, rule, detail)
   else
     out.to = queue(slug)
     count_in(m, out.to)
-    note_step(out, "routed", slug, rule, detail)
+    note_step(out, "routed", slug, rule, to and rule.name .. ": to " .. to)
     return
   end
   note_step(out, "dead_lettered", "_dead_letter", rule, out.dead)

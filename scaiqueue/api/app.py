@@ -14,6 +14,8 @@ from scaiqueue.api.hot import HotPaths
 from scaiqueue.api.logs import configure_logs
 from scaiqueue.api.routes import ENDPOINTS
 from scaiqueue.api.routes.docs import docs_routes
+from scaiqueue.api.routes.event_socket import event_socket
+from scaiqueue.api.routes.events import stream_events
 from scaiqueue.api.routes.health import public_routes
 from scaiqueue.api.stopping import on_stop_signal
 from scaiqueue.api.tracking import before_send
@@ -54,6 +56,7 @@ def create_app(settings: Settings | None = None) -> HotPaths:
     app = Litestar(
         route_handlers=[
             *(endpoint.route(available) for endpoint in ENDPOINTS),
+            event_socket(next(e for e in ENDPOINTS if e.handler is stream_events), available),
             *public_routes(available),
             *docs_routes(),
         ],

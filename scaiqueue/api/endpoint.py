@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -13,6 +14,8 @@ from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import Receive
 
+from scaiqueue.api import auditing
+from scaiqueue.api.admission import admit, known_to_be_open
 from scaiqueue.api.answers import Rendered, many, one
 from scaiqueue.api.permissions import PERMISSIONS, Permission
 from scaiqueue.api.tracking import request_id_of
@@ -55,44 +58,73 @@ class Asked(Protocol):
 
 
 class Call:
-    """One request to an endpoint: who calls, with what, and the services that answer."""
+    """One request to an endpoint: who calls, with what, and the services that answer.
 
-    __slots__ = ("principal", "request", "request_id", "services")
+    `permission`: the one that the endpoint asks for, of the scopes and queues that the call turns out to
+    concern, too. For the audit: `scope_id` and `queue_slug` are what the path turned out to name; handlers
+    say which messages they touched (`message_ids`, joined) and how many `refused_items` there were.
+    """
 
-    def __init__(self, request: Asked, principal: Principal, services: Services) -> None:
+    __slots__ = (
+        "_queue",
+        "_scope",
+        "message_ids",
+        "permission",
+        "principal",
+        "queue_slug",
+        "refused_items",
+        "request",
+        "request_id",
+        "scope_id",
+        "services",
+    )
+
+    def __init__(self, request: Asked, principal: Principal, services: Services, permission: str) -> None:
         self.request = request
         self.principal = principal
         self.services = services
+        self.permission = permission
         self.request_id = request_id_of(request.scope)
+        self.scope_id = self.queue_slug = self.message_ids = ""
+        self.refused_items = 0
+        self._scope: ScopeEntry | None = None
+        self._queue: QueueEntry | None = None
 
     def path(self, name: str) -> str:
         text: str = self.request.path_params[f"{name}_ref"]
         return text.removeprefix("/")
 
+    def known_place(self, with_queue: bool) -> str:
+        """The id of the path's scope, where the process knows it, and its queue if asked; else ""."""
+        directory = self.services.directory
+        if with_queue:
+            queue = directory.known_queue(self.principal.tenant, self.path("scope"), self.path("queue"))
+            self._queue, self._scope = queue, None if queue is None else queue.scope
+        else:
+            self._scope = directory.known_scope(self.principal.tenant, self.path("scope"))
+        return "" if self._scope is None else self._scope.id
+
     async def scope(self) -> ScopeEntry:
         """The scope that the path names, from the process's cache."""
-        entry = await self.services.directory.scope(self.principal.tenant, self.path("scope"))
-        self.principal.require_scope(entry.id)
-        return entry
+        if self._scope is None:
+            self._scope = await self.services.directory.scope(self.principal.tenant, self.path("scope"))
+        self.scope_id = self._scope.id
+        return self._scope
 
     async def queue(self) -> QueueEntry:
         """The queue that the path names, from the process's cache."""
-        entry = self.services.directory.known_queue(
-            self.principal.tenant, self.path("scope"), self.path("queue")
-        )
-        if entry is None:
-            entry = await self.services.directory.queue(await self.scope(), self.path("queue"))
-        else:
-            self.principal.require_scope(entry.scope.id)
-        self.principal.require_queue(entry.owner_id)
-        return entry
+        if self._queue is None:
+            self._queue = await self.services.directory.queue(await self.scope(), self.path("queue"))
+        self.scope_id, self.queue_slug = self._queue.scope.id, self._queue.slug
+        return self._queue
 
     async def fresh_scope(self) -> ScopeRow:
         """The scope that the path names, read now."""
         row = await scopes.find(self.services.engine, self.principal.tenant, self.path("scope"))
         if row is None:
             raise QueueError(Code.SCAIQUEUE_SCOPE_NOT_FOUND)
-        self.principal.require_scope(row.id)
+        self.scope_id = row.id
+        await self.services.access.require(self.principal, self.permission, row.id)
         return row
 
     async def fresh_queue(self) -> tuple[ScopeEntry, QueueRow]:
@@ -101,35 +133,54 @@ class Call:
         row = await queues.find(self.services.engine, scope.id, self.path("queue"))
         if row is None:
             raise QueueError(Code.SCAIQUEUE_QUEUE_NOT_FOUND)
-        self.principal.require_queue(row.owner_id)
+        self.queue_slug = row.slug
+        await self.services.access.require(self.principal, self.permission, scope.id, row.owner_id)
         return scope, row
+
+    async def queue_named(self, scope: ScopeEntry, name: str) -> QueueEntry:
+        """A queue of the scope that the request names elsewhere than in its path."""
+        queue = await self.services.directory.queue(scope, name)
+        if not self.sees_all(scope):
+            await self.services.access.require(self.principal, self.permission, scope.id, queue.owner_id)
+        return queue
+
+    def sees_all(self, scope: ScopeEntry) -> bool:
+        """No queue is closed to the key, as far as the process knows at once."""
+        return self.principal.queues is None and self.services.access.is_open(scope.id)
+
+    async def every_queue(self, scope_id: str) -> None:
+        """For what concerns all queues of the scope: refuse who may not use one of them."""
+        await self.services.access.require_every_queue(self.principal, self.permission, scope_id)
 
     async def message_id(self, scope: ScopeEntry) -> str:
         """The message that the path names. What can't be an id is not found."""
         text = self.path("message").lower()
         if _uuid.fullmatch(text) is None:
             raise QueueError(Code.SCAIQUEUE_MESSAGE_NOT_FOUND)
-        await self.require_message(scope, text)
+        self.message_ids = text
         return text
 
     async def require_message(self, scope: ScopeEntry, message_id: str) -> None:
-        """For a key limited to queues: refuse messages of others."""
-        if self.principal.queues is not None:
+        """Refuse a message of a queue that is closed to the key."""
+        if not self.sees_all(scope):
             record = await self.services.reader.record(scope, message_id)
-            queue = await self.services.directory.queue(scope, record.queue)
-            self.principal.require_queue(queue.owner_id)
+            await self.queue_named(scope, record.queue)
 
     async def allowed_slugs(self, scope: ScopeEntry) -> list[str] | None:
-        """Slugs of the queues that the key is limited to; None: it isn't."""
-        if self.principal.queues is None:
+        """Slugs of the queues that are open to the key; None: all are."""
+        ids = await self.allowed_queues(scope)
+        if ids is None:
             return None
-        found = await queues.page(self.services.engine, scope.id, "", 1000, self.principal.queues)
-        allowed = [queue.slug for queue in found]
-        for queue in found:
-            if queue.parsed.consumer_mode == "broadcast":
-                held = await queues.of_subscriptions(self.services.engine, scope.id, queue.slug)
-                allowed += [row.slug for row in held]
-        return allowed
+        found = await queues.all_of(self.services.engine, scope.id)
+        return [queue.slug for queue in found if queue.owner_id in ids]
+
+    async def allowed_queues(self, scope: ScopeEntry) -> frozenset[str] | None:
+        """Ids of the queues that are open to the key, each with its subscriptions; None: all are."""
+        closed = await self.services.access.closed(self.principal, self.permission, scope.id)
+        if self.principal.queues is not None or not closed:
+            return self.principal.queues and self.principal.queues - closed
+        found = await queues.all_of(self.services.engine, scope.id)
+        return frozenset(queue.id for queue in found) - closed
 
     async def body(self, decoder: msgspec.json.Decoder[T], *, optional: bool = False) -> T:
         """The request's body, checked. An absent one is `{}` where `optional`."""
@@ -182,7 +233,7 @@ class Parameter:
     free_names: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Endpoint:
     """`body` and `answer` are the types documented; `many` says that the answer is a list."""
 
@@ -203,17 +254,44 @@ class Endpoint:
     description: str = ""
     other_statuses: dict[int, str] = field(default_factory=dict)
     media_types: tuple[str, ...] = ("application/json",)
+    produces: str = "application/json"
     hot: bool = False
+    names_queues: bool = False
+    """It manages queues that its body names, and asks for each: no need to be let into all."""
+
+    async def begin(self, request: Asked, services: Services) -> tuple[Call, Mapping[str, str] | None]:
+        """Authenticates, counts the call, decides whether it may be made, and says its rates. The audit hears
+        of a refusal."""
+        auditing.require_room(services.audit)
+        principal: Principal | None = None
+        call: Call | None = None
+        try:
+            authorization: str | None = request.headers.get("authorization")
+            principal = services.key_ring.known(authorization)
+            if principal is None:
+                principal = await services.key_ring.authenticate(authorization)
+            call = Call(request, principal, services, self.needs)
+            rate = principal.rate
+            told = await services.rates.take(principal.key_id, rate, request.scope["state"]) if rate else None
+            if not known_to_be_open(self, call):
+                await admit(self, call)
+        except BaseException as error:
+            auditing.refused(services.audit, self.name, request, principal, call, error)
+            raise
+        return call, told
 
     async def respond(self, request: Asked, services: Services) -> Rendered:
-        """Authenticates, checks the permission, calls the handler."""
-        authorization: str | None = request.headers.get("authorization")
-        principal = services.key_ring.known(authorization)
-        if principal is None:
-            principal = await services.key_ring.authenticate(authorization)
-        if self.permission is not None:
-            principal.require(self.permission.value)
-        return await self.handler(Call(request, principal, services))
+        """Begins the call, calls the handler; the audit hears of it however it ends."""
+        call, told = await self.begin(request, services)
+        try:
+            answer = await self.handler(call)
+        except BaseException as error:
+            auditing.refused(services.audit, self.name, request, call.principal, call, error)
+            raise
+        auditing.answered(services.audit, self.name, call, answer.status)
+        if told:
+            answer.headers = {**answer.headers, **told}
+        return answer
 
     def route(self, services: Callable[[], Services]) -> HTTPRouteHandler:
         """The Litestar handler."""
@@ -230,6 +308,16 @@ class Endpoint:
             name=self.name,
             include_in_schema=False,
         )(handle)
+
+    @cached_property
+    def needs(self) -> str:
+        """The permission as it is written."""
+        return "" if self.permission is None else self.permission.value
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """What its path names."""
+        return frozenset(_placeholder.findall(self.path))
 
     @property
     def name(self) -> str:

@@ -84,9 +84,31 @@ EXAMPLES: dict[str, Any] = {
         "queue": "new-orders",
         "message": {"type": "order.created", "labels": {"customer_tier": "premium"}},
     },
+    "Erase": {"subject": {"source_id": "customer-42"}, "scope": "orders", "dry_run": True},
     "OpenStream": {"queue": "tasks", "type": "answer", "idle_timeout_s": 60},
     "Append": {"seq": 0, "data": "Once upon a time", "final": False},
     "Abort": {"reason": "the model is gone"},
-    "CreateKey": {"name": "shop", "permissions": ["scaiqueue:publish"], "scopes": ["orders"]},
+    "CreateGrant": {
+        "principal": {"type": "api_key", "id": "01939d2e-6f0c-7d52-b8c6-7a2f6c1f0a11"},
+        "permissions": ["scaiqueue:consume"],
+        "expires_at": "2100-01-31T12:00:00Z",
+    },
+    "PutAcl": {
+        "allow": [],
+        "deny": [{"principal": {"type": "everyone"}, "permissions": ["scaiqueue:publish"]}],
+    },
+    "CreateTrust": {"from": "shop", "allow": ["parcels"], "filter": {"types": ["order.paid"]}},
+    "CreateKey": {
+        "name": "shop",
+        "permissions": ["scaiqueue:publish"],
+        "scopes": ["orders"],
+        "rate_limit": 600,
+    },
+    "CreateWebhook": {
+        "url": "https://example.com/scaiqueue",
+        "events": ["scaiqueue.message.completed", "hitl.*"],
+        "max_retries": 5,
+    },
+    "ChangeWebhook": {"enabled": True},
     "Rotate": {"overlap_s": 3600},
 }

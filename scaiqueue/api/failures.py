@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -56,9 +57,9 @@ def error_body(error: QueueError) -> ErrorBody:
 
 
 def error_response(request: Request[Any, Any, Any], error: QueueError) -> Response[Any]:
-    headers = {}
+    headers: dict[str, str] = {**request.scope["state"].get("rate", {})}
     if error.retry_after is not None:
-        headers["Retry-After"] = str(max(1, round(error.retry_after)))
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     if error.code.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     metrics.refused_total.labels(error.code.name).inc()
@@ -88,7 +89,7 @@ def _problem(
     ).to_response(request)
 
 
-def _from_http(error: HTTPException) -> QueueError:
+def from_http(error: HTTPException) -> QueueError:
     match error:
         case NotFoundException():
             return QueueError(Code.NOT_FOUND)
@@ -110,7 +111,7 @@ def on_queue_error(request: Request[Any, Any, Any], error: QueueError) -> Respon
 
 
 def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
-    response = error_response(request, converted := _from_http(error))
+    response = error_response(request, converted := from_http(error))
     if converted.code is Code.SCAIQUEUE_INTERNAL:
         _log.error("unexpected answer of the framework", detail=error.detail, status=error.status_code)
     for name, value in (error.headers or {}).items():

@@ -18,6 +18,7 @@ from litestar.types import Receive, Scope, Send
 
 from scaiqueue.api import failures
 from scaiqueue.api.answers import Rendered
+from scaiqueue.api.auditing import CallerGone
 from scaiqueue.api.endpoint import BASE, Endpoint
 from scaiqueue.api.tracking import before_send, begin, told
 from scaiqueue.errors import Code, QueueError
@@ -45,10 +46,6 @@ class HotHeaders:
     def get(self, name: str, default: str | None = None) -> str | None:
         value = self._raw.get(name.encode())
         return default if value is None else value.decode("latin-1")
-
-
-class CallerGone(Exception):
-    """The caller hung up before the whole request was here."""
 
 
 class HotRequest:

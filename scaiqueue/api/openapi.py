@@ -23,6 +23,7 @@ _ANYWHERE = (
     Code.AUTH_TOKEN_MISSING,
     Code.AUTH_TOKEN_INVALID,
     Code.AUTHZ_PERMISSION_DENIED,
+    Code.RATE_LIMITED,
     Code.SCAIQUEUE_UNAVAILABLE,
 )
 _BY_PLACEHOLDER = {
@@ -34,9 +35,14 @@ _BY_PLACEHOLDER = {
     "rule": Code.SCAIQUEUE_RULE_NOT_FOUND,
     "stream": Code.SCAIQUEUE_STREAM_NOT_FOUND,
     "subscription": Code.SCAIQUEUE_SUBSCRIPTION_NOT_FOUND,
+    "grant": Code.SCAIQUEUE_GRANT_NOT_FOUND,
+    "trust": Code.SCAIQUEUE_TRUST_NOT_FOUND,
     "job": Code.SCAIQUEUE_JOB_NOT_FOUND,
     "key": Code.SCAIQUEUE_KEY_NOT_FOUND,
+    "erasure": Code.SCAIQUEUE_ERASURE_NOT_FOUND,
     "agent": Code.SCAIQUEUE_AGENT_NOT_FOUND,
+    "webhook": Code.SCAIQUEUE_WEBHOOK_NOT_FOUND,
+    "delivery": Code.SCAIQUEUE_DELIVERY_NOT_FOUND,
 }
 _PLACEHOLDERS = {
     "scope": "Id or slug of a scope.",
@@ -49,9 +55,14 @@ _PLACEHOLDERS = {
     "stream": "Id of a stream.",
     "subscription": "Id or name of a subscription.",
     "idempotency_key": "An idempotency key.",
+    "grant": "Id of a grant.",
+    "trust": "Id of a trust.",
     "job": "Id of a job.",
     "key": "Id of an API key.",
+    "erasure": "Id of an erasure.",
     "agent": "Name of a system agent.",
+    "webhook": "Id of a webhook.",
+    "delivery": "Id of a delivery of the webhook.",
 }
 
 
@@ -175,8 +186,9 @@ def _parameters(endpoint: Endpoint, schemas: _Schemas) -> list[dict[str, Any]]:
 
 
 def _operation(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
+    is_json = endpoint.produces == "application/json"
     success = {
-        "application/json": {"schema": schemas.answer(endpoint)},
+        endpoint.produces: {"schema": schemas.answer(endpoint) if is_json else schemas.of(endpoint.answer)},
     }
     operation: dict[str, Any] = {
         "operationId": endpoint.name,

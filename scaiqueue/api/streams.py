@@ -199,7 +199,7 @@ def stored_chunk(template: Template, seq: int, data: bytes) -> StoredChunk:
 
 
 async def named_stream(call: Call) -> tuple[ScopeEntry, StreamRow]:
-    """The stream that the path names. For a key limited to queues those of others are refused."""
+    """The stream that the path names. Those of queues that are closed to the key are refused."""
     scope = await call.scope()
     stream_id = call.path("stream").lower()
     try:
@@ -207,6 +207,6 @@ async def named_stream(call: Call) -> tuple[ScopeEntry, StreamRow]:
     except msgspec.ValidationError:
         raise QueueError(Code.SCAIQUEUE_STREAM_NOT_FOUND) from None
     row = await call.services.stream_reader.find(scope, stream_id)
-    if call.principal.queues is not None:
-        call.principal.require_queue((await call.services.directory.queue(scope, row.queue)).id)
+    if not call.sees_all(scope):
+        await call.queue_named(scope, row.queue)
     return scope, row

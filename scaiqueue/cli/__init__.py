@@ -32,6 +32,7 @@ for _name, _help in {
 for _name, _help in {
     "migrate": "The tables of the row store.",
     "keys": "API keys.",
+    "audit": "The audit: does its chain hold?",
     "scripts": "The Lua scripts, for direct callers.",
     "scope": "Scopes of a running ScaiQueue.",
     "queue": "Queues of a running ScaiQueue.",

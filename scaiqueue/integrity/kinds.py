@@ -44,6 +44,9 @@ class Kind(Enum):
     position_beyond = KindSpec(False, "The rows are further than the journal ever came.")
     journal_gap = KindSpec(False, "The journal does not go on where the rows are.")
     position_stuck = KindSpec(False, "The journal holds old entries that the rows lack, and they don't move.")
+    audit_broken = KindSpec(
+        False, "The audit's chain does not hold: `scaiqueue audit verify` names the rows. It stays noted."
+    )
 
     @property
     def repaired(self) -> bool:

@@ -54,16 +54,18 @@ class Board:
 
     async def _place(self, principal: Principal) -> tuple[ScopeEntry | None, Sequence[QueueEntry]]:
         """The scope, None before its first job, and its queues that the key may see."""
-        principal.require(Permission.view.value)
+        permission, access = Permission.view.value, self._services.access
         try:
             scope = await self._services.directory.scope(principal.tenant, self._scope)
         except QueueError as error:
             if error.code is not Code.SCAIQUEUE_SCOPE_NOT_FOUND:
                 raise
+            await access.require(principal, permission)
             return None, ()
-        principal.require_scope(scope.id)
+        await access.admit(principal, permission, scope.id)
+        closed = await access.closed(principal, permission, scope.id)
         queues = (await self._services.directory.queues(scope)).values()
-        return scope, [queue for queue in queues if principal.queues is None or queue.id in principal.queues]
+        return scope, [queue for queue in queues if principal.sees(queue.id) and queue.id not in closed]
 
     async def _counts(self, scope: ScopeEntry | None, queues: Sequence[QueueEntry]) -> Stats:
         if scope is None or not queues:

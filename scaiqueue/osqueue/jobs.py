@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from functools import lru_cache
 
 from msgspec import UNSET
 
+from scaiqueue.access.gate import refused
+from scaiqueue.access.policy import Reason
 from scaiqueue.api.drafts import Publish, make_draft
 from scaiqueue.api.permissions import Permission
 from scaiqueue.api.preparation import needs_preparation, prepare
@@ -30,6 +32,7 @@ from scaiqueue.services import Services
 MAX_TYPES = 1000
 LEASE_S, ATTEMPTS = 30, 3
 
+PUBLISH, CONSUME = Permission.publish.value, Permission.consume.value
 _SETTINGS = QueueSettings(visibility_timeout_s=LEASE_S, max_retries=ATTEMPTS)
 _MAX_KEPT_HEADER = 1024
 _NONE, _NOTHING = Claimed(), Nothing()
@@ -45,7 +48,6 @@ class JobDesk:
 
     async def submit(self, principal: Principal, asked: SubmitJob) -> Submitted:
         """Answers when the job is as durable as its scope and queue ask for."""
-        principal.require(Permission.publish.value)
         job_type = asked.type or ""
         queue = await self._queue(principal, job_type)
         message = Publish(type=job_type, body=asked.payload, max_retries=asked.max_attempts)
@@ -60,11 +62,10 @@ class JobDesk:
 
     async def claim(self, principal: Principal, asked: ClaimJob) -> Claimed:
         """The job submitted first of those that nobody works on, or nothing of one."""
-        principal.require(Permission.consume.value)
-        scope = await self._existing_scope(principal)
+        scope = await self._existing_scope(principal, CONSUME)
         if scope is None:
             return _NONE
-        queues = _chosen(principal, asked.types, await self._services.directory.queues(scope))
+        queues = await self._chosen(principal, asked.types, scope)
         groups = [queues[at : at + MAX_QUEUES] for at in range(0, len(queues), MAX_QUEUES)]
         if len(groups) > 1:
             # A call of the script takes so many queues: beyond, each group has its turn.
@@ -97,24 +98,26 @@ class JobDesk:
                 raise
         return _NOTHING
 
-    async def _existing_scope(self, principal: Principal) -> ScopeEntry | None:
+    async def _existing_scope(self, principal: Principal, permission: str) -> ScopeEntry | None:
         try:
             scope = await self._services.directory.scope(principal.tenant, self._scope)
         except QueueError as error:
             if error.code is not Code.SCAIQUEUE_SCOPE_NOT_FOUND:
                 raise
+            await self._services.access.require(principal, permission)
             return None
-        principal.require_scope(scope.id)
+        await self._services.access.admit(principal, permission, scope.id)
         return scope
 
     async def _held_scope(self, principal: Principal, job_id: str) -> ScopeEntry:
-        principal.require(Permission.consume.value)
-        scope = await self._existing_scope(principal)
+        scope = await self._existing_scope(principal, CONSUME)
         if scope is None or _uuid.fullmatch(job_id) is None:
             raise QueueError(Code.SCAIQUEUE_MESSAGE_NOT_FOUND)
-        if principal.queues is not None:
+        access = self._services.access
+        if not access.lets_in(principal, CONSUME, scope.id):
             record = await self._services.reader.record(scope, job_id)
-            principal.require_queue((await self._services.directory.queue(scope, record.queue)).id)
+            queue = await self._services.directory.queue(scope, record.queue)
+            await access.require(principal, CONSUME, scope.id, queue.owner_id)
         return scope
 
     async def _queue(self, principal: Principal, job_type: str) -> QueueEntry:
@@ -122,17 +125,18 @@ class JobDesk:
         queue = self._services.directory.known_queue(principal.tenant, self._scope, slug)
         if queue is None:
             queue = await self._found_or_made(principal, slug, job_type)
-        principal.require_scope(queue.scope.id)
-        principal.require_queue(queue.id)
+        await self._services.access.admit(principal, PUBLISH, queue.scope.id, queue.id)
         return queue
 
     async def _found_or_made(self, principal: Principal, slug: str, job_type: str) -> QueueEntry:
         directory, administration = self._services.directory, self._services.administration
-        scope = await self._existing_scope(principal)
+        scope = await self._existing_scope(principal, PUBLISH)
         if scope is None:
+            if principal.limited:
+                raise refused(Reason.scope_limit, PUBLISH)
             await _unless_taken(
                 administration.create_scope(
-                    principal, slug=self._scope, display_name="Jobs", description="", durability=""
+                    principal.tenant, slug=self._scope, display_name="Jobs", description="", durability=""
                 )
             )
             scope = await directory.scope(principal.tenant, self._scope)
@@ -145,13 +149,33 @@ class JobDesk:
             raise invalid(
                 Detail("type", f"The scope has {MAX_TYPES} types already: put what varies into payload")
             )
+        if principal.queues is not None:
+            raise refused(Reason.queue_limit, PUBLISH, scope.id)
         await _unless_taken(
             administration.create_queue(
-                principal, scope.row, slug=slug, display_name=job_type or "Untyped", description="",
+                scope.row, slug=slug, display_name=job_type or "Untyped", description="",
                 settings=_SETTINGS,
             )
         )  # fmt: skip
         return await directory.queue(scope, slug)
+
+    async def _chosen(
+        self, principal: Principal, types: Sequence[str] | None, scope: ScopeEntry
+    ) -> tuple[QueueEntry, ...]:
+        """Queues of the types that there are yet, or all that the key may claim from."""
+        access, queues = self._services.access, await self._services.directory.queues(scope)
+        if types:
+            named = sorted({slug_of(job_type) for job_type in types if job_type})
+            found = tuple(queues[slug] for slug in named if slug in queues)
+            for queue in found:
+                await access.admit(principal, CONSUME, scope.id, queue.owner_id)
+            return found
+        if access.lets_in(principal, CONSUME, scope.id):
+            return tuple(queues.values())
+        closed = await access.closed(principal, CONSUME, scope.id)
+        return tuple(
+            queue for queue in queues.values() if principal.sees(queue.id) and queue.id not in closed
+        )
 
 
 async def _unless_taken(making: Awaitable[object]) -> None:
@@ -161,21 +185,6 @@ async def _unless_taken(making: Awaitable[object]) -> None:
     except QueueError as error:
         if error.code is not Code.SLUG_CONFLICT:
             raise
-
-
-def _chosen(
-    principal: Principal, types: Sequence[str] | None, queues: Mapping[str, QueueEntry]
-) -> tuple[QueueEntry, ...]:
-    """Queues of the types that there are yet, or all that the key may claim from."""
-    if types:
-        named = sorted({slug_of(job_type) for job_type in types if job_type})
-        found = tuple(queues[slug] for slug in named if slug in queues)
-        for queue in found:
-            principal.require_queue(queue.id)
-        return found
-    if principal.queues is None:
-        return tuple(queues.values())
-    return tuple(queue for queue in queues.values() if queue.id in principal.queues)
 
 
 def _claimed(lease: Lease) -> Claimed:

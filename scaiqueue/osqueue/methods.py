@@ -9,8 +9,10 @@ from typing import Any
 
 import msgspec
 
+from scaiqueue.api.auditing import require_room
 from scaiqueue.errors import QueueError
 from scaiqueue.osqueue import metrics
+from scaiqueue.osqueue.auditing import record
 from scaiqueue.osqueue.board import Board
 from scaiqueue.osqueue.jobs import JobDesk
 from scaiqueue.osqueue.refusals import known
@@ -35,7 +37,8 @@ class Methods:
     """Who calls, and what each method does."""
 
     def __init__(self, services: Services, settings: Settings, address: str) -> None:
-        self._key_ring = services.key_ring
+        self._key_ring, self._rates = services.key_ring, services.rates
+        self._audit, self._scope = services.audit, settings.osqueue_scope
         self._anonymous = f"Bearer {settings.osqueue_key}" if settings.osqueue_key else None
         desk, board = (
             JobDesk(services, settings.osqueue_scope),
@@ -61,15 +64,24 @@ class Methods:
     ) -> Any:
         """The method's result, or a QueueError as a value. `read` gives the parameters, or raises one."""
         began, result = time.perf_counter(), "ok"
+        principal: Principal | None = None
+        asked: Any = None
+        answer: Any = None
         try:
+            require_room(self._audit)
             authorization = authorization or self._anonymous
             principal = self._key_ring.known(authorization)
             if principal is None:
                 principal = await self._key_ring.authenticate(authorization)
-            return await method.run(principal, read())
+            if principal.rate is not None:
+                await self._rates.take(principal.key_id, principal.rate, {})
+            asked = read()
+            answer = await method.run(principal, asked)
         except Exception as error:
             refused: QueueError = known(error)
             result = refused.code.name
-            return refused
+            answer = refused
         finally:
+            record(self._audit, self._scope, method.name, principal, asked, answer)
             metrics.observe(transport, method.name, result, time.perf_counter() - began)
+        return answer

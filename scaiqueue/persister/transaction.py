@@ -104,11 +104,15 @@ class Writer:
         while self._idle:
             await self._idle.pop().close()
 
+    async def _tell(self, conn: AsyncConnection, rows: Rows) -> None:
+        """The rows of events are in their place: nothing more is needed for readers to find them."""
+
     async def _carefully(self, step: Step, batch: Batch, rows: Rows) -> None:
         async with self.engine.begin() as conn:
             if not await self._advance(conn, *step):
                 raise PositionMoved
             refused = rows.refused + await _CarefulWrite(self, conn, batch).write(rows)
+            await self._tell(conn, rows)
             if refused:
                 await _write_quarantine(conn, refused, step.at)
             await rates.add(conn, rate_counts(batch))

@@ -58,6 +58,7 @@ class Watermarks:
         self.redis = redis
         self.engine = engine
         self.on_new_epoch: Callable[[], None] = lambda: None
+        self.on_advance: Callable[[int], None] = lambda _shard: None
         self._shards = {number: _ShardMarks() for number in shards}
         self._tasks: list[asyncio.Task[None]] = []
         self._waiting = asyncio.Event()
@@ -90,6 +91,7 @@ class Watermarks:
         raised, marks.mark = version.epoch > marks.mark.epoch, version
         if raised:
             self.on_new_epoch()
+        self.on_advance(shard)
         if marks.waiters:
             self._settle(marks, lambda waiter: _verdict(waiter, version))
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils import uuid7
 
 from scaiqueue.errors import Code, Detail, QueueError
-from scaiqueue.keys import DEAD_LETTER, SYSTEM_QUEUES, shard_of
+from scaiqueue.keys import DEAD_LETTER, FIRST_QUEUES, OUTBOUND, SYSTEM_QUEUES, shard_of
 from scaiqueue.moments import now_ms
 from scaiqueue.queueing.configuration import copies_settings, system_queue_settings
 from scaiqueue.queueing.configure import Configurator
-from scaiqueue.queueing.principals import Principal
 from scaiqueue.rows import queues, scopes
 from scaiqueue.rows.queues import QueueRow, QueueSettings, QueueSlugTaken, encode_settings
 from scaiqueue.rows.scopes import ScopeRow, SlugTaken
@@ -74,17 +74,24 @@ class Administration:
         self._announce = announce
 
     async def create_scope(
-        self, principal: Principal, *, slug: str, display_name: str, description: str, durability: str
+        self,
+        tenant: str,
+        *,
+        slug: str,
+        display_name: str,
+        description: str,
+        durability: str,
+        shard: int | None = None,
     ) -> ScopeRow:
-        """Raises SLUG_CONFLICT."""
-        if principal.scopes is not None:
-            raise QueueError(Code.AUTHZ_PERMISSION_DENIED, "The key is limited to other scopes.")
+        """Without `shard` it is one of those that are not reserved. Raises SLUG_CONFLICT."""
         now, scope_id = now_ms(), str(uuid7())
+        if shard is None:
+            shard = shard_of(scope_id, self._settings.shards - self._settings.reserved_shards)
         scope = ScopeRow(
             id=scope_id,
-            tenant_id=principal.tenant,
+            tenant_id=tenant,
             slug=slug,
-            shard=shard_of(scope_id, self._settings.shards),
+            shard=shard,
             display_name=display_name,
             description=description,
             durability=durability,
@@ -93,16 +100,7 @@ class Administration:
             created_at=now,
             updated_at=now,
         )
-        system = [
-            self._queue_row(
-                scope,
-                name,
-                name.removeprefix("_").replace("_", " ").capitalize(),
-                "",
-                system_queue_settings(name, self._settings.visibility_timeout_s),
-            )
-            for name in SYSTEM_QUEUES
-        ]
+        system = [self._system_queue(scope, name) for name in FIRST_QUEUES]
         try:
             await scopes.create(self._engine, scope, system)
         except SlugTaken:
@@ -114,6 +112,21 @@ class Administration:
         await self._configurator.apply(scope, system)
         await self._announce(scope.id)
         return scope
+
+    async def ensure_outbound(self, scope: ScopeRow) -> None:
+        """The queue where messages wait to be sent to other scopes."""
+        queue = await queues.find(self._engine, scope.id, OUTBOUND)
+        if queue is None:
+            queue = self._system_queue(scope, OUTBOUND)
+            with suppress(QueueSlugTaken):  # another process was first, and made the same
+                await queues.create(self._engine, queue)
+        await self._configurator.apply(scope, [queue], itself=False)
+        await self._announce(scope.id)
+
+    def _system_queue(self, scope: ScopeRow, slug: str) -> QueueRow:
+        name = slug.removeprefix("_").replace("_", " ").capitalize()
+        settings = system_queue_settings(slug, self._settings.visibility_timeout_s)
+        return self._queue_row(scope, slug, name, "", settings)
 
     @staticmethod
     def _queue_row(
@@ -151,7 +164,6 @@ class Administration:
 
     async def create_queue(
         self,
-        principal: Principal,
         scope: ScopeRow,
         *,
         slug: str,
@@ -160,8 +172,6 @@ class Administration:
         settings: QueueSettings,
     ) -> QueueRow:
         """Raises SLUG_CONFLICT."""
-        if principal.queues is not None:
-            raise QueueError(Code.AUTHZ_PERMISSION_DENIED, "The key is limited to other queues.")
         queue = self._queue_row(scope, slug, display_name, description, settings)
         try:
             await queues.create(self._engine, queue)

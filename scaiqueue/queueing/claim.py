@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from scaiqueue.access.gate import Standing, for_good
 from scaiqueue.queueing import metrics, refusals
 from scaiqueue.queueing.batching import MAX_BYTES, Batchers
 from scaiqueue.queueing.configure import Repairer
@@ -77,12 +78,16 @@ class Claimer:
         self.batchers: Batchers[ClaimRequest, None, list[Any]] = Batchers()
 
     async def claim(
-        self, scope: ScopeEntry, request: ClaimRequest, gone: asyncio.Future[Any] | None = None
+        self,
+        scope: ScopeEntry,
+        request: ClaimRequest,
+        gone: asyncio.Future[Any] | None = None,
+        standing: Standing = for_good,
     ) -> list[Lease]:
         """What the script hands out, nothing if there is nothing in time.
 
-        `gone` ends the wait when it is done: nobody listens any more. Raises QueueError for a queue that
-        is paused, archived, read-only or gone.
+        `gone` ends the wait when it is done: nobody listens any more. `standing` is asked before each look.
+        Raises its error, and QueueError for a queue that is paused, archived, read-only or gone.
         """
         if not request.wait_s:
             return await self._take(scope, request)
@@ -90,13 +95,14 @@ class Claimer:
         with self._room.seat([queue.keys for queue in request.queues]) as seat:
             while True:
                 seat.woken.clear()
+                stands_s = await standing()
                 taken = await self._take(scope, request)
                 left = deadline - time.monotonic()
                 if taken or left <= 0 or self._room.closing or (gone is not None and gone.done()):
                     seat.pass_on = bool(taken) or seat.woken.is_set()
                     return taken
                 with metrics.claims_waiting.track_inprogress():
-                    await _first(seat.woken, gone, left)
+                    await _first(seat.woken, gone, min(left, stands_s))
 
     async def _take(self, scope: ScopeEntry, request: ClaimRequest) -> list[Lease]:
         leases: list[Lease] = []

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from scaiqueue.keys import DEAD_LETTER, SYSTEM_QUEUES
-from scaiqueue.rows.queues import Aging, Backoff, QueueRow, QueueSettings
+from scaiqueue.keys import DEAD_LETTER, OUTBOUND, SYSTEM_QUEUES
+from scaiqueue.rows.queues import Access, Aging, Backoff, QueueRow, QueueSettings
 from scaiqueue.rows.scopes import ScopeRow
 
 
@@ -57,9 +57,9 @@ def scope_fields(scope: ScopeRow) -> dict[str, str]:
 
 
 def system_queue_settings(slug: str, visibility_timeout_s: int) -> QueueSettings:
-    """The dead letter can be claimed but not published into; the others are views over tables."""
+    """The dead letter and what leaves the scope can be claimed but not published into; the others are views
+    over tables."""
     if slug not in SYSTEM_QUEUES:
         raise ValueError(f"{slug} is no system queue")
-    return QueueSettings(
-        visibility_timeout_s=visibility_timeout_s, access="noput" if slug == DEAD_LETTER else "readonly"
-    )
+    access: Access = {DEAD_LETTER: "noput", OUTBOUND: "relay"}.get(slug, "readonly")  # type: ignore[assignment]
+    return QueueSettings(visibility_timeout_s=visibility_timeout_s, access=access)

@@ -104,6 +104,11 @@ class Directory:
         # Many ask at once for what has just become too old: one look answers them all.
         self._looking: dict[tuple[str, str, str], asyncio.Task[Any]] = {}
 
+    def known_scope(self, tenant: str, scope: str) -> ScopeEntry | None:
+        """What is kept and young enough; None: ask `scope`."""
+        held = self._scopes.get((tenant, scope))
+        return None if held is None or held[0] <= time.monotonic() else held[1]
+
     def known_queue(self, tenant: str, scope: str, queue: str) -> QueueEntry | None:
         """What is kept and young enough; None: ask `scope` and `queue`."""
         now = time.monotonic()

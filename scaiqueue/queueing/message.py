@@ -106,7 +106,8 @@ def spliced_body(header: Header, body: bytes) -> tuple[str, Raw]:
     return "base64", Raw(b'"' + b64encode(body) + b'"')
 
 
-def _response(data: bytes) -> Raw:
+def spliced_response(data: bytes) -> Raw:
+    """JSON text of a response: itself, or its text as a string."""
     if not data:
         return NULL
     return Raw(data) if is_json(data) else Raw(msgspec.json.encode(data.decode(errors="replace")))
@@ -164,7 +165,7 @@ def fields_of(
         "attempts": record.attempts,
         "claimed_by": claimant(record.holder) if state == State.claimed else None,
         "failure_reason": outcome.reason or None,
-        "response": _response(outcome.response),
+        "response": spliced_response(outcome.response),
         "created_at": moments.text(record.created_at),
         "updated_at": moments.text(record.updated_at),
         "delay_until": header.delay_until,

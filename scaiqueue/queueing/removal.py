@@ -18,7 +18,7 @@ from scaiqueue.queueing.configure import Configurator
 from scaiqueue.queueing.depths import read_depths
 from scaiqueue.queueing.directory import ScopeEntry
 from scaiqueue.records import Version, decode_record
-from scaiqueue.rows import queues, removal, scopes, streams
+from scaiqueue.rows import access, queues, removal, scopes, streams
 from scaiqueue.rows.queues import QueueRow
 from scaiqueue.scripts import binding
 from scaiqueue.scripts.binding import CancelItem, ReleaseItem
@@ -96,6 +96,7 @@ class Removal:
             names = [f"{scope.keys.root}:idem:{queue.slug}:{h}" for h in hashes[start : start + STEP]]
             await self._redis.unlink(*names)
         await removal.remove_queue_rows(self._engine, scope.id, queue.slug)
+        await access.remove_of_queue(self._engine, queue.id)
         await queues.remove(self._engine, queue.id)
         await self._announce(scope.id)
 

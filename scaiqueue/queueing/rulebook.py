@@ -10,19 +10,20 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils import uuid7
 
 from scaiqueue.errors import Code, Detail, QueueError
-from scaiqueue.keys import ScopeKeys
+from scaiqueue.keys import SYSTEM_QUEUES, ScopeKeys
 from scaiqueue.moments import now_ms
-from scaiqueue.routing.actions import Then
-from scaiqueue.routing.checks import checked, invalid_rule
+from scaiqueue.routing.actions import Route, Then
+from scaiqueue.routing.checks import NO_TRUST, Abroad, checked, invalid_rule
 from scaiqueue.routing.program import compile_rules
-from scaiqueue.routing.stored import compiled, encode_definition
-from scaiqueue.rows import queues, routing_rules
+from scaiqueue.routing.stored import compiled, decode_definition, encode_definition
+from scaiqueue.rows import queues, routing_rules, scopes
 from scaiqueue.rows.routing_rules import Rulebook, RuleNameTaken, RuleRow
 from scaiqueue.rows.scopes import ScopeRow
 from scaiqueue.scripts import binding
 from scaiqueue.scripts.binding import InstructItem
 from scaiqueue.scripts.replies import parse_reply
 from scaiqueue.scripts.runner import Call, ScriptRunner
+from scaiqueue.transfers.terms import terms_between
 
 MAX_RULES = 200
 POSITION_STEP = 10
@@ -77,9 +78,15 @@ class RuleKeeper:
     """Creates, changes and removes rules. Each change is in the rows and in force when it returns."""
 
     def __init__(
-        self, engine: AsyncEngine, books: Rulebooks, announce: Callable[[str], Awaitable[None]]
+        self,
+        engine: AsyncEngine,
+        books: Rulebooks,
+        announce: Callable[[str], Awaitable[None]],
+        open_outbound: Callable[[ScopeRow], Awaitable[None]],
     ) -> None:
+        """`open_outbound` makes the queue where messages for other scopes wait."""
         self._engine = engine
+        self._open_outbound = open_outbound
         self._books = books
         self._announce = announce
 
@@ -117,10 +124,26 @@ class RuleKeeper:
             raise QueueError(Code.SCAIQUEUE_RULE_NOT_FOUND)
         return found
 
-    async def turn(self, keys: ScopeKeys, rule: RuleRow, enabled: bool) -> RuleRow:
+    async def turn(self, scope: ScopeRow, keys: ScopeKeys, rule: RuleRow, enabled: bool) -> RuleRow:
+        """Raises SCAIQUEUE_INVALID_RULE where a trust that it needs is gone."""
+        route = decode_definition(rule.definition).then.route
+        if enabled and route is not None and not await self._trusted(scope, route):
+            raise invalid_rule(Detail("then.route.scope", NO_TRUST))
         book = await routing_rules.change(self._engine, rule, enabled=enabled)
         await self._in_force(keys, book)
         return next((row for row in book.rules if row.id == rule.id), rule)
+
+    async def distrusted(self, scope: ScopeRow, keys: ScopeKeys, by: str) -> list[str]:
+        """Disables the rules that no trust of the scope `by` covers any more, and returns their names."""
+        names = []
+        for rule in (await routing_rules.book(self._engine, scope.id)).rules:
+            route = decode_definition(rule.definition).then.route
+            if not rule.enabled or route is None or route.scope != by:
+                continue
+            if not await self._trusted(scope, route):
+                await self.turn(scope, keys, rule, False)
+                names.append(rule.name)
+        return names
 
     async def remove(self, keys: ScopeKeys, rule: RuleRow) -> None:
         book = await routing_rules.remove(self._engine, rule)
@@ -142,9 +165,13 @@ class RuleKeeper:
         await self._announce(keys.scope_id)
 
     async def _refuse_broadcast(self, scope: ScopeRow, then: Then) -> None:
-        """Rules send messages to queues, not to subscriptions."""
+        """Rules send messages to queues, here or in another scope, not to subscriptions."""
+        abroad = then.route.scope if then.route is not None else None
         for name, action in (("route", then.route), ("escalate", then.escalate)):
-            row = await queues.find(self._engine, scope.id, action.queue) if action and action.queue else None
+            if action is None or not action.queue:
+                continue
+            place = (abroad if name == "route" else None) or scope.id
+            row = await queues.find(self._engine, place, action.queue)
             settings = None if row is None else row.parsed
             if settings and (settings.consumer_mode == "broadcast" or settings.access == "copies"):
                 why = "A broadcast queue and its subscriptions can't be targets"
@@ -155,8 +182,15 @@ class RuleKeeper:
             row = await queues.find(self._engine, scope.id, reference)
             return None if row is None else row.slug
 
-        await self._refuse_broadcast(scope, asked.then)
-        queue, definition = await checked(asked.trigger, asked.queue, asked.when, asked.then, find_queue)
+        async def find_abroad(reference: str, queue: str) -> Abroad | None:
+            return await self._abroad(scope, reference, queue)
+
+        queue, definition = await checked(
+            asked.trigger, asked.queue, asked.when, asked.then, find_queue, find_abroad
+        )
+        await self._refuse_broadcast(scope, definition.then)
+        if definition.then.route is not None and definition.then.route.scope is not None:
+            await self._open_outbound(scope)
         return {
             "name": asked.name,
             "queue": queue,
@@ -165,6 +199,22 @@ class RuleKeeper:
             "definition": encode_definition(definition).decode(),
             "enabled": asked.enabled,
         }
+
+    async def _trusted(self, scope: ScopeRow, route: Route) -> bool:
+        return route.scope is None or await self._abroad(scope, route.scope, route.queue) is not None
+
+    async def _abroad(self, scope: ScopeRow, reference: str, queue: str) -> Abroad | None:
+        """A queue of a scope that trusts this one; of this one itself, whatever it is."""
+        other = await scopes.find(self._engine, scope.tenant_id, reference)
+        if other is None:
+            return None
+        if other.id == scope.id:
+            return Abroad(None, queue)
+        target = await queues.find(self._engine, other.id, queue)
+        if target is None or target.slug in SYSTEM_QUEUES:
+            return None
+        terms = await terms_between(self._engine, scope.id, other.id)
+        return Abroad(other.id, target.slug) if any(each.lets_into(target.id) for each in terms) else None
 
 
 def _taken(name: str) -> QueueError:

@@ -9,7 +9,7 @@ import structlog
 from redis.asyncio import Redis
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from scaiqueue.fallback import mode
 from scaiqueue.keys import ScopeKeys, Shard
@@ -22,7 +22,7 @@ from scaiqueue.persister.shard import Lost, ShardJournal
 from scaiqueue.persister.transaction import PositionMoved, Writer
 from scaiqueue.records import Version
 from scaiqueue.recovery.streams import carry_streams
-from scaiqueue.rows import positions
+from scaiqueue.rows import events, positions
 from scaiqueue.rows.engine import reading
 from scaiqueue.rows.idempotency import owned_keys
 from scaiqueue.rows.positions import Position, Step
@@ -92,6 +92,11 @@ class LeftWriter(Writer):
     async def _quick(self, step: Step, batch: Batch, rows: Rows) -> bool:
         """Rows may be newer than the journal: each is looked at."""
         return False
+
+    async def _tell(self, conn: AsyncConnection, rows: Rows) -> None:
+        """Readers of events are past the place that these have in the journal."""
+        if rows.events:
+            await events.add(conn, rows.events[0].shard, map(events.told_again, rows.events))
 
 
 async def _carry(

@@ -13,6 +13,9 @@ from scaiqueue.queueing.header import Priority
 TargetQueue = Annotated[
     str, Meta(min_length=1, max_length=128, description="Id or slug", examples=["urgent"])
 ]
+TargetScope = Annotated[
+    str, Meta(min_length=1, max_length=128, description="Id or slug; absent: the rule's own")
+]
 Text = Annotated[str, Meta(min_length=1, max_length=256)]
 LabelValue = Annotated[str, Meta(max_length=256)]
 YearSeconds = Annotated[float, Meta(gt=0, le=31_536_000)]
@@ -20,11 +23,12 @@ DelaySeconds = Annotated[float, Meta(ge=0, le=31_536_000)]
 
 
 class Route(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """`move` sends the message itself, `copy` a new one with `parent_id` and `causation_id`."""
+    """`move` sends the message itself, `copy` a new one with `parent_id` and `causation_id`. To the queue of
+    another `scope`, which must trust this one, messages are sent on after the transition."""
 
     queue: TargetQueue
     mode: Literal["move", "copy"] = "move"
-    scope: str | None = None
+    scope: TargetScope | None = None
 
 
 class Transform(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -90,7 +94,7 @@ def wrong_actions(then: Then, trigger: str) -> list[Detail]:
     return wrong
 
 
-OTHER_SCOPE = "Only queues of the rule's own scope can be targets for now"
+OTHER_SCOPE = "Must be a queue's id or slug; another scope is named by then.route.scope"
 
 
 def _after_the_end(then: Then, trigger: str) -> list[Detail]:

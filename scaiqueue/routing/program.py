@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from scaiqueue.routing.actions import Then
+from scaiqueue.keys import OUTBOUND
+from scaiqueue.routing.actions import Route, Then
 from scaiqueue.routing.conditions import OPERATORS, Group, Node, Not, Test, tests_of
 
 TRIGGERS = {
@@ -170,7 +171,7 @@ def _action(rule: CompiledRule) -> dict[str, Any]:
     then = rule.then
     action: dict[str, Any] = {"id": rule.id, "name": rule.name}
     if then.route is not None:
-        action["route"] = {"queue": then.route.queue, "mode": then.route.mode}
+        action["route"] = _route(then.route)
     if (transform := then.transform) is not None:
         action["transform"] = _given(
             labels=transform.labels,
@@ -189,6 +190,12 @@ def _action(rule: CompiledRule) -> dict[str, Any]:
     if then.archive:
         action["archive"] = True
     return action
+
+
+def _route(route: Route) -> dict[str, Any]:
+    if route.scope is None:
+        return {"queue": route.queue, "mode": route.mode}
+    return {"queue": OUTBOUND, "mode": route.mode, "to": f"{route.scope}/{route.queue}"}
 
 
 def _given(**values: Any) -> dict[str, Any]:

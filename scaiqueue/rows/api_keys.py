@@ -10,13 +10,15 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from scaiqueue.moments import now_ms
+from scaiqueue.rows.access import raise_version
 from scaiqueue.rows.engine import LOOK_UP_WITHIN_S, reading
 from scaiqueue.rows.scopes import ensure_tenant
 from scaiqueue.rows.tables import api_keys
 
 
 class KeyRow(msgspec.Struct, frozen=True, kw_only=True):
-    """Times in ms, 0 = none. `scopes` and `queues` hold ids, JSON; `[]` is no limit."""
+    """Times in ms, 0 = none. `scopes` and `queues` hold ids, JSON; `[]` is no limit. `rate_limit`: calls a
+    minute, 0 as the setting says; `rate_burst`: so many of them at once, 0 all."""
 
     id: str
     tenant_id: str
@@ -30,6 +32,8 @@ class KeyRow(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: int
     revoked_at: int
     last_used_at: int
+    rate_limit: int = 0
+    rate_burst: int = 0
 
 
 def _row(values: Any) -> KeyRow:
@@ -82,6 +86,7 @@ async def revoke(engine: AsyncEngine, key_id: str) -> None:
             .where(api_keys.c.id == key_id, api_keys.c.revoked_at == 0)
             .values(revoked_at=now_ms())
         )
+        await raise_version(connection)
 
 
 async def rotate(engine: AsyncEngine, old_id: str, old_expires_at: int, new: KeyRow) -> None:
@@ -91,6 +96,7 @@ async def rotate(engine: AsyncEngine, old_id: str, old_expires_at: int, new: Key
             update(api_keys).where(api_keys.c.id == old_id).values(expires_at=old_expires_at)
         )
         await connection.execute(insert(api_keys).values(**msgspec.structs.asdict(new)))
+        await raise_version(connection)
 
 
 async def used(engine: AsyncEngine, seen: dict[str, int]) -> None:

@@ -27,6 +27,18 @@ async def parents(connection: AsyncConnection, ids: Collection[str]) -> dict[str
     return found
 
 
+async def families(connection: AsyncConnection, ids: Collection[str]) -> list[list[str]]:
+    """The messages, each once, together with those that have the same body: first what was published, then
+    its copies."""
+    of = await parents(connection, ids)
+    found = {first: [first] for first in sorted({of.get(one, one) for one in ids})}
+    for part in _parts(found):
+        query = select(copies.c.parent_id, copies.c.message_id).where(copies.c.parent_id.in_(part))
+        for parent, copy in await connection.execute(query.order_by(copies.c.message_id)):
+            found[parent].append(copy)
+    return list(found.values())
+
+
 async def bodies(connection: AsyncConnection, ids: Collection[str]) -> dict[str, bytes]:
     """Of the messages, in the archive too."""
     found: dict[str, bytes] = {}

@@ -16,6 +16,9 @@ from scaiqueue.rows.tables import integrity, message_archive, messages
 
 PAGE = 200
 NOWHERE = Version(0, -1)
+EVERY_SHARD = -1
+FOREVER = "audit_broken"
+"""A kind that no later look finds healed."""
 
 
 class KnownRow(NamedTuple):
@@ -108,7 +111,8 @@ async def page(
 ) -> tuple[list[Noted], bool]:
     """Newest first: of a scope and of its whole shard; `corrected`: only those that were corrected."""
     c = integrity.c
-    query = select(integrity).where(or_(c.scope_id == scope_id, (c.scope_id == "") & (c.shard == shard)))
+    of_all = (c.scope_id == "") & c.shard.in_((shard, EVERY_SHARD))
+    query = select(integrity).where(or_(c.scope_id == scope_id, of_all))
     if corrected:
         query = query.where(c.corrected_at > 0)
     if before:
@@ -121,7 +125,7 @@ async def page(
 async def close_unseen(engine: AsyncEngine, since: int, now: int) -> None:
     """What a whole round since `since` (ms) has not seen again is over: recovered, or put right otherwise."""
     c = integrity.c
-    over = update(integrity).where(c.corrected_at == 0, c.seen_at < since)
+    over = update(integrity).where(c.corrected_at == 0, c.seen_at < since, c.kind != FOREVER)
     async with engine.begin() as conn:
         await conn.execute(over.values(corrected_at=now, correction="not seen any more"))
 

@@ -13,12 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from scaiqueue.moments import now_ms
 from scaiqueue.rows.engine import LOOK_UP_WITHIN_S, reading
+from scaiqueue.rows.notes import kind_of_change, tell_queue
 from scaiqueue.rows.tables import queues
 
 Ordering = Literal["fifo", "priority", "deadline"]
 ConsumerMode = Literal["competing", "broadcast"]
 OverflowPolicy = Literal["reject", "drop_oldest", "dead_letter"]
 Durability = Literal["committed", "indexed"]
+Access = Literal["", "noput", "relay", "copies", "readonly"]
 SchemaMode = Literal["off", "warn", "enforce"]
 
 
@@ -45,8 +47,9 @@ class Aging(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the JSON column holds. `access`: "" all, "noput" no publish, "readonly" no publish, no claim,
-    "copies" the queue of a subscription of the queue with the id `broadcast_queue`."""
+    """What the JSON column holds. `access`: "" all, "noput" no publish, "relay" no publish, but rules and
+    redrives send messages there, "copies" likewise, for redrives: the queue of a subscription of the queue
+    with the id `broadcast_queue`, "readonly" no publish, no claim."""
 
     consumer_mode: ConsumerMode = "competing"
     ordering: Ordering = "fifo"
@@ -63,7 +66,7 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
     purpose: str | None = None
     schema: str | None = None
     schema_mode: SchemaMode | None = None
-    access: Literal["", "noput", "readonly", "copies"] = ""
+    access: Access = ""
     broadcast_queue: str | None = None
 
 
@@ -108,6 +111,7 @@ async def create(engine: AsyncEngine, queue: QueueRow) -> None:
     try:
         async with engine.begin() as connection:
             await connection.execute(insert(queues).values(**msgspec.structs.asdict(queue)))
+            await tell_queue(connection, queue, "created")
     except IntegrityError:
         if await find(engine, queue.scope_id, queue.slug) is None:
             raise
@@ -153,6 +157,13 @@ async def of_subscriptions(engine: AsyncEngine, scope_id: str, queue: str) -> li
         return [_row(row) for row in (await connection.execute(query)).mappings()]
 
 
+async def places(engine: AsyncEngine, slug: str) -> list[tuple[str, str]]:
+    """Tenant and scope id of every queue with the slug."""
+    query = select(queues.c.tenant_id, queues.c.scope_id).where(queues.c.slug == slug)
+    async with reading(engine) as connection:
+        return [(tenant, scope_id) for tenant, scope_id in await connection.execute(query)]
+
+
 async def slugs(engine: AsyncEngine, scope_id: str) -> list[str]:
     """Of every queue of the scope."""
     async with reading(engine) as connection:
@@ -173,16 +184,22 @@ async def all_of(engine: AsyncEngine, scope_id: str) -> Sequence[QueueRow]:
 
 async def change(engine: AsyncEngine, queue_id: str, **values: object) -> QueueRow | None:
     """Set columns, raise the version, and return the row; None if it is gone."""
+    one = queues.c.id == queue_id
     async with engine.begin() as connection:
+        state = (await connection.execute(select(queues.c.state).where(one).with_for_update())).scalar()
         await connection.execute(
-            update(queues)
-            .where(queues.c.id == queue_id)
-            .values(**values, version=queues.c.version + 1, updated_at=now_ms())
+            update(queues).where(one).values(**values, version=queues.c.version + 1, updated_at=now_ms())
         )
-        row = (await connection.execute(select(queues).where(queues.c.id == queue_id))).mappings().first()
-    return None if row is None else _row(row)
+        found = (await connection.execute(select(queues).where(one))).mappings().first()
+        row = None if found is None else _row(found)
+        if row is not None:
+            await tell_queue(connection, row, kind_of_change(state or "", values), values)
+    return row
 
 
 async def remove(engine: AsyncEngine, queue_id: str) -> None:
     async with engine.begin() as connection:
+        found = (await connection.execute(select(queues).where(queues.c.id == queue_id))).first()
         await connection.execute(delete(queues).where(queues.c.id == queue_id))
+        if found is not None:
+            await tell_queue(connection, found, "deleted")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, Table, delete, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from scaiqueue.rows import copies
+from scaiqueue.rows import access, copies
 from scaiqueue.rows.engine import reading
 from scaiqueue.rows.tables import (
     hitl_patterns,
@@ -65,3 +65,4 @@ async def remove_scope_rows(engine: AsyncEngine, scope_id: str) -> None:
     async with engine.begin() as connection:
         for table in (idempotency, rates):
             await connection.execute(delete(table).where(table.c.scope_id == scope_id))
+    await access.remove_of_scope(engine, scope_id)

@@ -6,17 +6,18 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
-from sqlalchemy import Table, and_, delete, func, or_, select, tuple_
+from sqlalchemy import Table, delete, func, select, tuple_
 from sqlalchemy.dialects.mysql import insert as mysql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql import Insert
 
 from scaiqueue.moments import now_ms
-from scaiqueue.records import State
+from scaiqueue.records import State, Version
 
 from . import copies
 from .engine import is_sqlite, reading
+from .events import forget_up_to
 from .tables import copies as copy_table
 from .tables import events, idempotency, message_archive, messages
 
@@ -169,8 +170,6 @@ async def prune_events(engine: AsyncEngine, shard: int, before: int, limit: int)
     async with reading(engine) as connection:
         old = list(takewhile(lambda row: row.at < before, (await connection.execute(oldest)).all()))
     if old:
-        epoch, n, _ = old[-1]
-        passed = or_(events.c.epoch < epoch, and_(events.c.epoch == epoch, events.c.n <= n))
         async with engine.begin() as connection:
-            await connection.execute(delete(events).where(events.c.shard == shard, passed))
+            await forget_up_to(connection, shard, Version(old[-1].epoch, old[-1].n))
     return len(old)

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from scaiqueue.moments import now_ms
 from scaiqueue.rows.engine import LOOK_UP_WITHIN_S, reading
+from scaiqueue.rows.notes import kind_of_change, tell_scope
 from scaiqueue.rows.queues import QueueRow
 from scaiqueue.rows.tables import queues, scopes, tenants
 
@@ -52,6 +53,7 @@ async def create(engine: AsyncEngine, scope: ScopeRow, with_queues: Sequence[Que
             await ensure_tenant(connection, scope.tenant_id)
             await connection.execute(insert(scopes).values(**msgspec.structs.asdict(scope)))
             await connection.execute(insert(queues), [msgspec.structs.asdict(queue) for queue in with_queues])
+            await tell_scope(connection, scope, "created")
     except IntegrityError:
         if await find(engine, scope.tenant_id, scope.slug) is None:
             raise
@@ -68,6 +70,15 @@ async def find(engine: AsyncEngine, tenant: str, reference: str) -> ScopeRow | N
     return min(found, key=lambda row: row.id != reference, default=None)
 
 
+async def named(engine: AsyncEngine, tenant: str, reference: str) -> ScopeRow | None:
+    """As `find`; of any tenant where `tenant` is "", then by id alone."""
+    if tenant:
+        return await find(engine, tenant, reference)
+    async with reading(engine, LOOK_UP_WITHIN_S) as connection:
+        found = (await connection.execute(select(scopes).where(scopes.c.id == reference))).mappings().first()
+    return _row(found) if found else None
+
+
 async def page(
     engine: AsyncEngine, tenant: str, after: str, limit: int, only: Collection[str] | None = None
 ) -> list[ScopeRow]:
@@ -82,18 +93,24 @@ async def page(
 
 async def change(engine: AsyncEngine, scope_id: str, **values: object) -> ScopeRow | None:
     """Set columns, raise the version, and return the row; None if it is gone."""
+    one = scopes.c.id == scope_id
     async with engine.begin() as connection:
+        state = (await connection.execute(select(scopes.c.state).where(one).with_for_update())).scalar()
         await connection.execute(
-            update(scopes)
-            .where(scopes.c.id == scope_id)
-            .values(**values, version=scopes.c.version + 1, updated_at=now_ms())
+            update(scopes).where(one).values(**values, version=scopes.c.version + 1, updated_at=now_ms())
         )
-        row = (await connection.execute(select(scopes).where(scopes.c.id == scope_id))).mappings().first()
-    return None if row is None else _row(row)
+        found = (await connection.execute(select(scopes).where(one))).mappings().first()
+        row = None if found is None else _row(found)
+        if row is not None:
+            await tell_scope(connection, row, kind_of_change(state or "", values), values)
+    return row
 
 
 async def remove(engine: AsyncEngine, scope_id: str) -> None:
     """The scope's row and its queues' rows."""
     async with engine.begin() as connection:
+        found = (await connection.execute(select(scopes).where(scopes.c.id == scope_id))).first()
         await connection.execute(delete(queues).where(queues.c.scope_id == scope_id))
         await connection.execute(delete(scopes).where(scopes.c.id == scope_id))
+        if found is not None:
+            await tell_scope(connection, found, "deleted")

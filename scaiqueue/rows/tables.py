@@ -239,6 +239,31 @@ integrity = _table(
     Index("ix_integrity_seen", "seen_at"),
 )
 
+# Pages of calls, appended and chained by hashes; see scaiqueue/audit. A page is of one scope, or of none.
+audit_log = _table(
+    "audit_log",
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("tenant_id", Slug, nullable=False),
+    Column("scope_id", Uuid, nullable=False),
+    Column("first_at", Ms, nullable=False),
+    Column("last_at", Ms, nullable=False),
+    Column("calls", Integer, nullable=False),
+    Column("entries", Json, nullable=False),
+    Column("prev_hash", Hash, nullable=False),
+    Column("hash", Hash, nullable=False),
+    Index("ix_audit_log_scope", "tenant_id", "scope_id", "seq"),
+)
+
+# Up to here the audit's chain was whole.
+audit_checkpoints = _table(
+    "audit_checkpoints",
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", Uuid, nullable=False),
+    Column("hash", Hash, nullable=False),
+    Column("at", Ms, nullable=False),
+    Index("ix_audit_checkpoints_id", "id"),
+)
+
 api_keys = _table(
     "api_keys",
     Column("id", Uuid, primary_key=True),
@@ -253,8 +278,45 @@ api_keys = _table(
     Column("expires_at", Ms, nullable=False, default=0),
     Column("revoked_at", Ms, nullable=False, default=0),
     Column("last_used_at", Ms, nullable=False, default=0),
+    Column("rate_limit", Integer, nullable=False, default=0, server_default="0"),
+    Column("rate_burst", Integer, nullable=False, default=0, server_default="0"),
     UniqueConstraint("key_hash", name="uq_scaiqueue_key_hash"),
     Index("ix_api_keys_tenant", "tenant_id", "id"),
+)
+
+grants = _table(
+    "grants",
+    Column("id", Uuid, primary_key=True),
+    Column("tenant_id", Slug, nullable=False),
+    Column("scope_id", Uuid, nullable=False),
+    Column("key_id", Uuid, nullable=False),
+    Column("permissions", Json, nullable=False),
+    Column("created_by", Actor, nullable=False),
+    Column("created_at", Ms, nullable=False),
+    Column("expires_at", Ms, nullable=False),
+    Index("ix_grants_scope", "scope_id", "id"),
+)
+acls = _table(
+    "acls",
+    Column("queue_id", Uuid, primary_key=True),
+    Column("tenant_id", Slug, nullable=False),
+    Column("scope_id", Uuid, nullable=False),
+    Column("entries", Json, nullable=False),
+    Column("updated_by", Actor, nullable=False),
+    Column("updated_at", Ms, nullable=False),
+    Index("ix_acls_scope", "scope_id"),
+)
+trusts = _table(
+    "trusts",
+    Column("id", Uuid, primary_key=True),
+    Column("tenant_id", Slug, nullable=False),
+    Column("from_scope", Uuid, nullable=False),
+    Column("to_scope", Uuid, nullable=False),
+    Column("terms", Json, nullable=False),
+    Column("created_by", Actor, nullable=False),
+    Column("created_at", Ms, nullable=False),
+    Index("ix_trusts_to", "to_scope", "from_scope"),
+    Index("ix_trusts_from", "from_scope"),
 )
 
 # `definition` is JSON of `when` and `then`, the queues in it by their slugs; `queue` "" is any.
@@ -393,6 +455,27 @@ jobs = _table(
     Column("created_at", Ms, nullable=False),
     Column("updated_at", Ms, nullable=False),
     Index("ix_jobs_scope", "scope_id", "id"),
+)
+
+# `subject` is JSON of what the person's messages are found by, and "" once the erasure has ended; `cursor`
+# where it goes on.
+erasures = _table(
+    "erasures",
+    Column("id", Uuid, primary_key=True),
+    Column("tenant_id", Slug, nullable=False),
+    Column("scope_id", Uuid, nullable=False),
+    Column("mode", String(16), nullable=False),
+    Column("dry_run", Boolean, nullable=False),
+    Column("kinds", Json, nullable=False),
+    Column("subject", Json, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("counts", Json, nullable=False),
+    Column("cursor", Json, nullable=False),
+    Column("cancel_requested", Boolean, nullable=False, default=False),
+    Column("actor", Actor, nullable=False),
+    Column("created_at", Ms, nullable=False),
+    Column("updated_at", Ms, nullable=False),
+    Index("ix_erasures_tenant", "tenant_id", "id"),
 )
 
 installation = _table(

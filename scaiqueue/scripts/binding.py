@@ -330,6 +330,48 @@ async def end_stream(
     )
 
 
+class EraseItem(NamedTuple):
+    """One item of `erase`; "" is an absent value."""
+
+    id: Arg
+    """uuid: the message."""
+    envelope: Arg = ""
+    """bytes: header, newline, body: what stands for it from now on, and for all that share its envelope; empty: an item before it, which shares it, has said so."""
+    outcome: Arg = ""
+    """bytes: response and failure reason, msgpack, likewise; empty: none."""
+
+
+def erase_call(
+    scope: ScopeKeys, stay: Arg, actor: Arg, items: Sequence[EraseItem], *, epoch: Arg = "", now: Arg = ""
+) -> Call:
+    """The call of `erase` for a pipeline."""
+    keys = [
+        scope.shard.epoch,
+        scope.shard.journal,
+        scope.shard.due,
+        scope.key("meta"),
+        scope.key("state"),
+        scope.key("body"),
+        scope.key("overlay"),
+        scope.key("outcome"),
+    ]
+    return "erase", keys, [epoch, now, stay, actor, *chain.from_iterable(items)]
+
+
+async def erase(
+    runner: ScriptRunner,
+    scope: ScopeKeys,
+    stay: Arg,
+    actor: Arg,
+    items: Sequence[EraseItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Reply:
+    """Put something else in the place of what messages hold. What waits or is claimed ends as cancelled, and its holder's token counts no more; or it stays as it is, with the new content."""
+    return parse_reply(await runner.run(*erase_call(scope, stay, actor, items, epoch=epoch, now=now)))
+
+
 class EvaluateItem(NamedTuple):
     """One item of `evaluate`; "" is an absent value."""
 

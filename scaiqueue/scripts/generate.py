@@ -115,7 +115,7 @@ def _doc(argument: Argument) -> str:
 def reference_source() -> str:
     """The text of the reference page for direct callers."""
     parts = [
-        "# Scripts\n\nGenerated from each script's header; `lua/README.md` is the protocol around them.\n"
+        "# Scripts\n\nGenerated from their headers; [the protocol](../../lua/README.md) is around them.\n"
     ]
     for script in load_bundle().values():
         parts.append(_reference(script.contract))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from scaiqueue.access.gate import Standing, for_good
 from scaiqueue.errors import Code, QueueError
 from scaiqueue.keys import StreamKeys
 from scaiqueue.persister.streams import stored_stream
@@ -133,19 +134,21 @@ class StreamReader:
         limit: int,
         wait_s: float,
         gone: asyncio.Future[Any],
+        standing: Standing = for_good,
     ) -> Part:
         """The next part; where there is none yet, as soon as there is, at most after `wait_s`, or when
-        `gone` is done."""
+        `gone` is done. Raises what `standing` raises, which is asked before each look."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait_s
         with self._audience.seat(scope.keys.stream(stream_id)) as woken, metrics.listeners.track_inprogress():
             while True:
                 woken.clear()
+                stands_s = await standing()
                 part = await self.part(scope, stream_id, after, limit)
                 left = deadline - loop.time()
                 if part.chunks or part.done or left <= 0 or self._audience.closing or gone.done():
                     return part
-                await _first(woken, gone, min(left, LOOK_AGAIN_S))
+                await _first(woken, gone, min(left, stands_s, LOOK_AGAIN_S))
 
     async def follow(self, scope: ScopeEntry, stream_id: str, after: int) -> AsyncGenerator[Part, None]:
         """Every part behind `after`, as it comes, until the stream ends or this process does. An empty one

@@ -14,6 +14,8 @@ from sqlalchemy import Table, func, insert, select, update
 
 from scaiqueue.records import State
 from scaiqueue.rows.engine import reading
+from scaiqueue.rows.event_tables import webhook_deliveries
+from scaiqueue.rows.events import horizon
 from scaiqueue.rows.migrate import upgrade
 from scaiqueue.rows.queues import QueueSettings, encode_settings
 from scaiqueue.rows.tables import events, idempotency, message_archive, messages, queues
@@ -152,8 +154,29 @@ async def test_old_events_are_pruned_in_the_order_of_the_journal(
     assert old <= pruned <= old + 2
     async with reading(context.engine) as connection:
         left = (await connection.execute(select(func.min(events.c.at)))).scalar_one()
+        oldest = (await connection.execute(select(events).where(events.c.at == left))).mappings().all()
+        horizons = [await horizon(connection, shard) for shard in range(2)]
     assert left > NOW - HOUR
+    # Whoever resumes behind the last that went is told that something may be missing.
+    first = {row["shard"]: (row["epoch"], row["n"]) for row in oldest}
+    assert all(horizons[shard] == (epoch, n - 1) for shard, (epoch, n) in first.items())
     assert await count(context, events) == len(rows) - pruned
+
+
+async def test_deliveries_that_are_over_are_pruned_with_the_events(context: AgentContext) -> None:
+    blank = {column.name: 0 for column in webhook_deliveries.columns}
+    texts = ("webhook_id", "tenant_id", "scope_id", "event_id", "event_type", "subject", "error", "replay_of")
+    states = {"delivered": NOW - 2 * HOUR, "failed": NOW - 2 * HOUR, "pending": NOW - 2 * HOUR}
+    rows = [
+        blank | dict.fromkeys(texts, "") | {"id": state, "state": state, "created_at": at}
+        for state, at in [*states.items()]
+    ]
+    rows.append(rows[0] | {"id": "young", "created_at": NOW})
+    await put(context, webhook_deliveries, rows)
+    assert (await prune_old_events(context, LONG))["deliveries"] == 2
+    async with reading(context.engine) as connection:
+        left = set((await connection.execute(select(webhook_deliveries.c.id))).scalars())
+    assert left == {"pending", "young"}
 
 
 async def _keeping(context: AgentContext, **seconds: int | None) -> list[dict[str, Any]]:

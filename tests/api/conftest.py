@@ -96,7 +96,13 @@ def failed(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
 def api_servers() -> Iterator[tuple[ApiServer, RedisServer]]:
     with (
         RedisServer() as redis,
-        ApiServer(redis_url=redis.url, api_key=FIRST_KEY, shards="4") as server,
+        ApiServer(
+            redis_url=redis.url,
+            api_key=FIRST_KEY,
+            shards="4",
+            reserved_shards="1",
+            webhook_private_networks="127.0.0.0/8",
+        ) as server,
     ):
         yield server, redis
 

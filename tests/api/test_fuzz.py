@@ -28,7 +28,8 @@ CLOSING = ("delete_", "pause_", "archive_", "drain_", "close_", "abort_")
 
 _document = msgspec.json.decode(msgspec.json.encode(openapi_document(ENDPOINTS)))
 _paths = {path: item for path, item in _document["paths"].items() if path.startswith(BASE)}
-schema = schemathesis.openapi.from_dict({**_document, "paths": _paths})
+# An answer without end is not a case for this.
+schema = schemathesis.openapi.from_dict({**_document, "paths": _paths}).exclude(operation_id="stream_events")
 checks = [
     not_a_server_error,
     status_code_conformance,
@@ -87,5 +88,7 @@ def test_every_answer_is_one_that_is_documented(
         case.body.pop("wait_s", None)
         if isinstance(case.body.get("claim"), dict):
             case.body["claim"].pop("wait_s", None)
+    if case.operation.definition.raw["operationId"] == "wait_for_message":
+        case.query = {"timeout_s": "0"}
     response = case.call(base_url=server.url, headers=HEADERS)
     case.validate_response(response, checks=checks)

@@ -20,7 +20,7 @@ from scaiqueue.rows.engine import open_engine
 from tests.api.conftest import BASE, Api, created, failed
 
 _names = re.compile(r"\{(\w+)\}")
-_identified = [e for e in ENDPOINTS if "{scope}" in e.path or "{key}" in e.path]
+_identified = [e for e in ENDPOINTS if re.search(r"\{(scope|key|webhook)\}", e.path)]
 _others = [e for e in ENDPOINTS if e not in _identified]
 
 
@@ -67,7 +67,15 @@ async def _things(api: Api) -> dict[str, str]:
     pattern = created(await api.http.post(f"/scopes/{scope['id']}/hitl-patterns", json=pattern))
     stream = {"queue": queue["id"], "type": "secret"}
     stream = created(await api.http.post(f"/scopes/{scope['id']}/streams", json=stream))
+    grant = {**EXAMPLES["CreateGrant"], "principal": {"type": "api_key", "id": key["id"]}}
+    grant = created(await api.http.post(f"/scopes/{scope['id']}/grants", json=grant))
+    trust = {"from": (await api.scope())["id"]}
+    trust = created(await api.http.post(f"/scopes/{scope['id']}/trusts", json=trust))
+    webhook = {"url": "http://127.0.0.1:9/", "events": ["*"]}
+    webhook = created(await api.http.post("/webhooks", json=webhook))
     return {
+        "grant": grant["id"],
+        "trust": trust["id"],
         "scope": scope["id"],
         "queue": queue["id"],
         "message": message["id"],
@@ -81,6 +89,9 @@ async def _things(api: Api) -> dict[str, str]:
         "pattern": pattern["id"],
         "stream": stream["id"],
         "agent": "expiry_enforcer",
+        "webhook": webhook["id"],
+        "delivery": webhook["id"],
+        "erasure": key["id"],
     }
 
 
@@ -105,8 +116,11 @@ async def test_another_tenants_things_are_not_found(api: Api) -> None:
         own = created(await stranger.post("/scopes", json={"slug": "own", "display_name": "x"}))
         crossed = {**things, "scope": own["id"]}
         for endpoint in _identified:
-            named = {"queue", "message", "job", "rule", "schema", "pattern", "stream", "subscription"}
-            if named & set(_names.findall(endpoint.path)):
+            named = {
+                "queue", "message", "job", "rule", "schema", "pattern", "stream", "grant", "trust",
+                "subscription",
+            }  # fmt: skip
+            if named & endpoint.names:
                 answer = await _call(stranger, endpoint, crossed)
                 assert answer.status_code == 404, f"{endpoint.name}: {answer.text}"
     assert (await api.http.get(f"/scopes/{things['scope']}")).json()["data"]["state"] == "active"

@@ -6,7 +6,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from scaiqueue.keys import ScopeKeys, Shard, shard_of
+from scaiqueue.keys import ScopeKeys, Shard
 from scaiqueue.scripts import binding
 from scaiqueue.scripts.runner import ScriptRunner
 from tests.api.conftest import Api, created
@@ -41,7 +41,7 @@ async def test_aging_raises_the_rank_and_leaves_the_published_priority(api: Api)
     aging = {"after_s": 1, "step": 100, "every_s": 1}
     queue = await api.queue(scope, ordering="priority", aging=aging)
     sent = await _published(api, queue, priority={"tier": "low", "score": 7})
-    keys = ScopeKeys(Shard(shard_of(scope["id"], 4)), "default", scope["id"])
+    keys = ScopeKeys(Shard(scope["shard"]), "default", scope["id"])
     redis = Redis.from_url(api.redis.url)
     runner = ScriptRunner(redis)
 

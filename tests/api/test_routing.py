@@ -259,9 +259,9 @@ async def test_an_invalid_rule_is_told_where(shop: Shop, fields: dict[str, Any],
     assert [field for field, _ in await shop.refused(**fields)] == [place]
 
 
-async def test_only_the_rules_own_scope_can_be_a_target(shop: Shop) -> None:
+async def test_another_scope_can_be_a_target_only_if_it_trusts(shop: Shop) -> None:
     ((_, message),) = await shop.refused(then={"route": {"scope": "other", "queue": "urgent"}})
-    assert message == "Only queues of the rule's own scope can be targets for now"
+    assert message == "No such scope, or no trust of it lets messages of this scope into the queue"
 
 
 async def test_other_fields_are_validated_as_everywhere(shop: Shop) -> None:

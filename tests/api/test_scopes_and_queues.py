@@ -19,6 +19,14 @@ async def test_a_scope_is_created_with_its_system_queues(api: Api) -> None:
     assert all(queue["system"] for queue in listed)
 
 
+async def test_a_reserved_shard_holds_scopes_that_ask_for_it_alone(api: Api) -> None:
+    assert (await api.scope(shard=3))["shard"] == 3
+    assert {(await api.scope())["shard"] for _ in range(12)} <= {0, 1, 2}
+    answer = await api.http.post("/scopes", json={"slug": "far", "display_name": "Far", "shard": 4})
+    (detail,) = failed(answer, 422, "VALIDATION_ERROR")["details"]
+    assert detail["field"] == "shard"
+
+
 async def test_id_and_slug_name_the_same_scope_and_queue(api: Api) -> None:
     scope = await api.scope()
     queue = await api.queue(scope, ordering="priority", max_depth=3)

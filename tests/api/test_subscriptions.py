@@ -16,9 +16,10 @@ from tests.eventually import eventually
 class News:
     """A scope with the broadcast queue `news`."""
 
-    def __init__(self, api: Api, scope: dict[str, Any]) -> None:
+    def __init__(self, api: Api, scope: dict[str, Any], queue: dict[str, Any]) -> None:
         self.api = api
         self.scope = scope
+        self.queue = queue
         self.path = f"/scopes/{scope['id']}"
         self.subscriptions = f"{self.path}/queues/news/subscriptions"
 
@@ -54,8 +55,7 @@ class News:
 @pytest.fixture
 async def news(api: Api) -> News:
     scope = await api.scope()
-    await api.queue(scope, slug="news", consumer_mode="broadcast")
-    return News(api, scope)
+    return News(api, scope, await api.queue(scope, slug="news", consumer_mode="broadcast"))
 
 
 async def test_each_has_its_copy_lease_and_end(news: News) -> None:
@@ -285,6 +285,56 @@ async def test_what_is_refused_and_why(news: News) -> None:
     assert failed(answer, 422, "VALIDATION_ERROR")["details"][0]["field"] == "overflow_policy"
     change = await news.api.http.patch(f"{news.subscriptions}/a", json={"start": "earliest"})
     failed(change, 422, "VALIDATION_ERROR")
+
+
+async def test_an_acl_of_the_queue_holds_for_its_subscriptions(news: News) -> None:
+    http, scopes = news.api.http, [news.scope["id"]]
+    await news.subscribe("a")
+    await news.publish(1)
+    await news.api.queue(news.scope, slug="other")
+    other = created(await news.post("/queues/other/messages", type="t", body=2))
+    permissions = ["scaiqueue:view", "scaiqueue:consume"]
+    body = {"name": "k", "permissions": permissions, "scopes": scopes}
+    key = created(await http.post("/api-keys", json=body))
+    acl = {"deny": [{"principal": {"type": "api_key", "id": key["id"]}}]}
+    failed(await http.put(f"{news.path}/queues/news.a/acl", json=acl), 403, "SCAIQUEUE_SYSTEM_QUEUE_READONLY")
+    failed(await http.delete(f"{news.path}/queues/news.a/acl"), 403, "SCAIQUEUE_SYSTEM_QUEUE_READONLY")
+    assert (await http.put(f"{news.path}/queues/news/acl", json=acl)).status_code == 200
+    shown = await news.get("/queues/news.a/acl")
+    assert (shown["queue_id"], shown["deny"][0]["principal"]["id"]) == (news.queue["id"], key["id"])
+    (copy,) = await news.get("/messages", queue="news.a")
+    denied = 403, "AUTHZ_PERMISSION_DENIED"
+    async with news.api.with_key(key["key"]) as client:
+        failed(await client.post(f"{news.subscriptions}/a/claim", json={"wait_s": 5}), *denied)
+        failed(await client.post(f"{news.path}/queues/news.a/messages/claim"), *denied)
+        queues = {"queues": ["other", "news.a"]}
+        failed(await client.post(f"{news.path}/messages/claim", json=queues), *denied)
+        failed(await client.get(f"{news.path}/messages/{copy['id']}"), *denied)
+        failed(await client.get(f"{news.path}/messages", params={"queue": "news.a"}), *denied)
+        listed = (await client.get(f"{news.path}/messages")).json()["data"]
+        assert [message["id"] for message in listed] == [other["id"]]
+        slugs = [queue["slug"] for queue in (await client.get(f"{news.path}/queues")).json()["data"]]
+        assert "other" in slugs
+        assert "news" not in slugs
+    limited = {**body, "queues": ["news.a"]}
+    error = failed(await http.post("/api-keys", json=limited), 422, "VALIDATION_ERROR")
+    assert error["details"][0]["field"] == "queues[0]"
+
+
+async def test_rules_of_other_scopes_send_nothing_to_subscribers(news: News) -> None:
+    here = await news.api.scope()
+    await news.subscribe("a")
+    await news.api.queue(news.scope, slug="plain")
+    trust = {"from": here["id"]}
+    assert (await news.post("/trusts", **trust)).status_code == 201
+    for target in ("news", "news.a"):
+        then = {"route": {"scope": news.scope["slug"], "queue": target}}
+        rule = {"name": "r", "trigger": "message_published", "then": then}
+        answer = await news.api.http.post(f"/scopes/{here['id']}/routing-rules", json=rule)
+        assert failed(answer, 422, "SCAIQUEUE_INVALID_RULE")["details"][0]["field"] == "then.route.queue"
+        error = failed(await news.post("/trusts", **trust, allow=[target]), 422, "VALIDATION_ERROR")
+        assert error["details"][0]["field"] == "allow[0]"
+    assert "_outbound" not in (await news.api.http.get(f"/scopes/{here['id']}/queues")).text
 
 
 async def test_a_key_limited_to_the_queue_may_use_its_subscriptions(news: News) -> None:

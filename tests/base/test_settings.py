@@ -37,6 +37,7 @@ def test_environment_goes_before_the_file_and_options_before_both(tmp_path: Path
         ("DATABASE_URL", "mysql://root@localhost/x", "mysql+asyncmy://user:password@host/database"),
         ("API_KEY", "secret", "sgk_ and at least 32 random characters"),
         ("MAX_BATCH_BYTES", "70000", "must not be smaller than max_body_bytes"),
+        ("RESERVED_SHARDS", "16", "must leave at least one of the 16 shards"),
         ("DATA_DIR", "", "must be a folder"),
         ("HOST", "", "must be an address"),
         ("REDISURL", "redis://x", "did you mean SCAIQUEUE_REDIS_URL?"),

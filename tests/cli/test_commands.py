@@ -150,11 +150,15 @@ def test_keys_are_made_listed_and_revoked(shell: Shell, database_url: str) -> No
     shell.environment["SCAIQUEUE_DATABASE_URL"] = database_url
     assert "`scaiqueue migrate up` done?" in shell("keys", "list", status=1)
     shell("migrate", "up")
-    secret = shell("keys", "create", "--tenant", "acme", "--permissions", "view", "publish").strip()
+    words = ("keys", "create", "--tenant", "acme", "--permissions", "view", "publish", "--rate-limit", "60")
+    assert "no scope 'orders'" in shell(*words, "--scopes", "orders", status=1)
+    assert "exactly one --scopes" in shell(*words, "--queues", "tasks", status=1)
+    secret = shell(*words).strip()
     assert secret.startswith("sgk_")
     assert len(secret) >= 36
     (listed,) = json.loads(shell("keys", "list", "--tenant", "acme", "--json"))
     assert listed["permissions"] == ["scaiqueue:view", "scaiqueue:publish"]
+    assert (listed["scopes"], listed["rate_limit"]) == ([], 60)
     assert secret not in json.dumps(listed)
     assert json.loads(shell("keys", "list", "--json")) == []
     assert "has no key" in shell("keys", "revoke", listed["id"], status=1)

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType
 
+from tests.eventually import eventually
 from tests.osqueue.clients import SERVICE, ConnectClient, Refused, RestClient, SocketClient
 from tests.osqueue.conftest import PAGE, Tenant
 
@@ -172,3 +173,21 @@ async def test_pages_of_named_origins_may_call(tenant: Tenant) -> None:
         with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
             await session.ws_connect("/v1/ws", headers=stranger)
         assert caught.value.status == 403
+
+
+async def test_calls_are_in_the_audit(rest: RestClient, tenant: Tenant) -> None:
+    job = await rest.submit({"a": 1}, type="t")
+    async with tenant.client("rest", await tenant.key("view")) as viewer:
+        with pytest.raises(Refused):
+            await viewer.submit({"a": 1}, type="t")
+
+    async def recorded() -> bool:
+        """By another process, in a moment."""
+        async with tenant.api() as http:
+            calls = (await http.get("/audit", params={"event_type": "osqueue_submit_job"})).json()["data"]
+        return [(call["outcome"], call["message_ids"]) for call in calls] == [
+            ("AUTHZ_PERMISSION_DENIED", []),
+            ("OK", [job]),
+        ]
+
+    await eventually(recorded)

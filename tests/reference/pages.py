@@ -10,7 +10,11 @@ from types import ModuleType
 import msgspec
 from prometheus_client.metrics import MetricWrapperBase
 
+from scaiqueue.access import metrics as access_metrics
+from scaiqueue.audit import metrics as audit_metrics
+from scaiqueue.erasure import metrics as erasure_metrics
 from scaiqueue.errors import Code
+from scaiqueue.events import metrics as event_metrics
 from scaiqueue.fallback import metrics as fallback_metrics
 from scaiqueue.integrity.kinds import Kind
 from scaiqueue.osqueue import metrics as osqueue_metrics
@@ -19,7 +23,10 @@ from scaiqueue.queueing import metrics as api_metrics
 from scaiqueue.recovery import progress as recovery_metrics
 from scaiqueue.settings import FIELDS, PREFIX, Settings, allowed
 from scaiqueue.streams import metrics as stream_metrics
+from scaiqueue.webhooks import metrics as webhook_metrics
 from scaiqueue_agents import metrics as agent_metrics
+from tests.reference import protocol
+from tests.reference.http import http_page
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
 
@@ -32,6 +39,7 @@ PURPOSES = {
     "data_dir": "folder of what `scaiqueue dev` keeps",
     "api_key": "first key, with all permissions for the tenant `default`; `scaiqueue dev` makes one if unset",
     "shards": "shards of the index; fixed at installation, another number refuses to start",
+    "reserved_shards": "so many, the last ones, hold only scopes that were created with their number",
     "durability": "of scopes that name none",
     "log_format": "of all processes",
     "log_level": "least level that is logged",
@@ -48,8 +56,11 @@ PURPOSES = {
     "redis_silence_ms": "how long Redis may say nothing before it is doubted; 2 s later the rows take over; 0: never",
     "routing_max_hops": "how often rules may send one message on; then the dead letter, `ROUTING_LOOP`",
     "routing_max_matches": "how often one rule may act in 10 s before its breaker opens",
+    "rate_limit": "calls a minute of keys that have no limit of their own; 0: any number",
     "archive_after_s": "age at which terminal rows move to the archive",
     "event_retention_s": "how long events are kept; 0: for ever",
+    "audit_retention_s": "how long the audit is kept; 0: for ever",
+    "audit_buffer_bytes": "of calls that wait for the row store to take the audit; then calls answer `SCAIQUEUE_UNAVAILABLE`",
     "stream_max_chunks": "most chunks of a stream",
     "stream_max_chunk_bytes": "largest chunk of a stream; all of them together are at most `max_body_bytes`",
     "stream_idle_timeout_s": "after so long without a chunk a stream is aborted, if it names no time itself",
@@ -60,6 +71,9 @@ PURPOSES = {
     "osqueue_scope": "slug of the scope that osqueue's jobs are in",
     "osqueue_key": "API key that osqueue's clients act with when they bring none; unset: each must bring one",
     "osqueue_origins": "origins of web pages that may call the osqueue port, with blanks between, or `*`; pages of this machine always may",
+    "webhook_private_networks": "private networks that webhooks may go to all the same, with commas between",
+    "webhook_retry_base_ms": "about how long a webhook's first retry waits; each further one four times as long",
+    "webhook_disable_after_s": "how long every attempt of a webhook must have failed before it is switched off",
 }
 # Measured by the framework, under our prefix.
 HTTP_METRICS = """\
@@ -101,14 +115,15 @@ def settings_page() -> str:
 def metrics_page() -> str:
     """What `/metrics` of the API and the worker's port show."""
     head = "| metric | type | labels | is |\n|---|---|---|---|\n"
-    modules = (api_metrics, stream_metrics, persister_metrics, recovery_metrics, fallback_metrics)
+    others = (persister_metrics, recovery_metrics, fallback_metrics, audit_metrics, erasure_metrics)
+    modules = (api_metrics, access_metrics, stream_metrics, event_metrics, *others)
     api = head + "".join(_metrics(modules)) + HTTP_METRICS
     return (
         "# Metrics\n\nGenerated from the code, for Prometheus. No label grows with queues or messages; beyond 1,000 "
         f"scopes the rest share one label value.\n\n## `/metrics` of the API\n\n{api}\n"
         "## `/metrics` of the osqueue port\n\nThe API's own, but for `scaiqueue_http_…`, and\n\n"
         f"{head}{''.join(_metrics((osqueue_metrics,)))}\n"
-        f"## The worker, on `SCAIQUEUE_WORKER_METRICS_PORT`\n\n{head}{''.join(_metrics((agent_metrics,)))}"
+        f"## The worker, on `SCAIQUEUE_WORKER_METRICS_PORT`\n\n{head}{''.join(_metrics((agent_metrics, webhook_metrics)))}"
     )
 
 
@@ -145,6 +160,7 @@ def divergences_page() -> str:
 PAGES = {
     "divergences.md": divergences_page,
     "errors.md": errors_page,
+    "http.md": http_page,
     "settings.md": settings_page,
     "metrics.md": metrics_page,
 }
@@ -152,3 +168,4 @@ PAGES = {
 if __name__ == "__main__":
     for name, page in PAGES.items():
         (FOLDER / name).write_text(page())
+    protocol.PAGE.write_text(protocol.protocol_page())

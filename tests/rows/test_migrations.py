@@ -9,7 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, select, text
 
-from scaiqueue.rows import tables
+from scaiqueue.rows import event_tables, tables
 from scaiqueue.rows.engine import open_engine, reading
 from scaiqueue.rows.migrate import VERSION_TABLE, downgrade, status, upgrade
 from scaiqueue.settings import SettingsError
@@ -17,6 +17,7 @@ from scaiqueue.settings import SettingsError
 
 def _differences(conn: Connection) -> list[object]:
     context = MigrationContext.configure(conn, opts={"version_table": VERSION_TABLE})
+    assert event_tables.webhooks.metadata is tables.metadata
     return list(compare_metadata(context, tables.metadata))
 
 

@@ -52,18 +52,23 @@ def keys_as_json(client: Redis) -> dict[str, Any]:
 def _key_as_json(client: Redis, key: str) -> dict[str, Any]:
     match client.type(key):
         case b"hash":
-            packed = key.rpartition(":")[2] in PACKED
-            fields = sorted(client.hgetall(key).items())
-            return {"hash": {name.decode(): as_json(value, packed) for name, value in fields}}
+            return {"hash": hash_as_json(key, client.hgetall(key))}
         case b"zset":
             return {"zset": {id.decode(): int(at) for id, at in client.zrange(key, 0, -1, withscores=True)}}
         case b"stream":
-            return {"stream": [[id.decode(), _fields(fields)] for id, fields in client.xrange(key)]}
+            return {"stream": [[id.decode(), entry_as_json(fields)] for id, fields in client.xrange(key)]}
         case _:
             return {"string": as_json(client.get(key))}
 
 
-def _fields(fields: dict[bytes, bytes]) -> dict[str, Any]:
+def hash_as_json(key: str, fields: dict[bytes, bytes]) -> dict[str, Any]:
+    """A hash's fields; whether they are packed follows from its key."""
+    packed = key.rpartition(":")[2] in PACKED
+    return {name.decode(): as_json(value, packed) for name, value in sorted(fields.items())}
+
+
+def entry_as_json(fields: dict[bytes, bytes]) -> dict[str, Any]:
+    """A journal entry's fields."""
     shown = {name.decode(): as_json(value, name.decode() in PACKED) for name, value in fields.items()}
     if "detail" in shown:
         # Servers put the members of an object in an order of their own.
@@ -85,13 +90,14 @@ def run_case(client: Redis, case: dict[str, Any]) -> tuple[list[Any], dict[str, 
     client.flushall()
     for command in case["setup"]:
         if command[0] == "SCRIPT":
-            _evaluate(client, *command[1:])
+            evaluate(client, *command[1:])
         else:
             client.execute_command(*command)
     call = case["call"]
-    reply = _evaluate(client, call["script"], call["keys"], call["args"])
+    reply = evaluate(client, call["script"], call["keys"], call["args"])
     return reply_as_json(call["script"], reply), keys_as_json(client)
 
 
-def _evaluate(client: Redis, script: str, keys: list[str], args: list[Any]) -> Any:
+def evaluate(client: Redis, script: str, keys: list[str], args: list[Any]) -> Any:
+    """A call as it stands in a case."""
     return client.evalsha(BUNDLE[script].sha1, len(keys), *keys, *map(as_bytes, args))

@@ -1,4 +1,4 @@
-"""Cases of cancel, redrive, decide, purge, sweep, age, forget, restore and configure."""
+"""Cases of cancel, erase, redrive, decide, purge, sweep, age, forget, restore and configure."""
 
 from __future__ import annotations
 
@@ -18,6 +18,24 @@ def _(b: Recorder) -> Told:
     items = [binding.CancelItem(id, "op") for id in (waiting, claimed, waiting, b.new_id())]
     first = [["OK", "cancelled"], ["OK", "cancel_requested"]]
     return binding.cancel_call(b.keys, items), [*first, ["INVALID_STATE", "cancelled"], ["NOT_FOUND"]]
+
+
+@story("erase", "waiting, claimed, delayed, in the dead letter, ended, unknown")
+def _(b: Recorder) -> Told:
+    held, dead = b.claimed(), b.dead()
+    (waiting,), (late,) = b.publish("jobs"), b.publish("jobs", delay_ms=50)
+    (ended,) = b.publish("jobs")
+    b.run(binding.cancel_call(b.keys, [binding.CancelItem(ended, "op")]))
+    ids = (waiting, held, late, dead, ended, b.new_id())
+    items = [binding.EraseItem(id, b'{"type":"t"}\nnull') for id in ids]
+    return binding.erase_call(b.keys, 0, "op", items), [["OK", "cancelled"]] * 5 + [["NOT_FOUND"]]
+
+
+@story("erase", "what stays, with other content")
+def _(b: Recorder) -> Told:
+    held, (waiting,) = b.claimed(), b.publish("jobs")
+    items = [binding.EraseItem(id, b'{"type":"t"}\n0', b"\x92\xa0\xa1x") for id in (held, waiting)]
+    return binding.erase_call(b.keys, 1, "op", items), [["OK", "claimed"], ["OK", "pending"]]
 
 
 @story("redrive", "to its origin, to another queue, twice, unknown")

@@ -51,6 +51,15 @@ class Operators(Machine):
         call = binding.cancel_call(self.keys[number], [binding.CancelItem(**items[0])])
         self.agree(call, lambda _: self.model.cancel(scope, items))
 
+    @seldom
+    @rule(number=scopes, places=lists, stay=st.booleans())
+    def erase(self, number: int, places: list[int], stay: bool) -> None:
+        scope, envelope = self.scope(number), b'{"type":"gone"}\nnull'
+        ids = [self.pick_id(scope, place, *LIVE) for place in places]
+        items = [binding.EraseItem(id, envelope) for id in ids]
+        call = binding.erase_call(self.keys[number], int(stay), "op", items)
+        self.agree(call, lambda _: self.model.erase(scope, ids, envelope, stay, "op"))
+
     @rule(number=scopes, places=lists, to=st.sampled_from(["", "", "", "prio", "jobs", "nowhere"]))
     def redrive(self, number: int, places: list[int], to: str) -> None:
         scope = self.scope(number)

@@ -113,6 +113,29 @@ class Model(Holders):
         self._commit("cancel", scope.root)
         return replies
 
+    def erase(self, scope: Scope, ids: Sequence[str], envelope: bytes, stay: bool, actor: str) -> Replies:
+        replies: Replies = []
+        for id in ids:
+            m = scope.messages.get(id)
+            if m is None:
+                replies.append(["NOT_FOUND"])
+                continue
+            r = m.record
+            if r.state in LIVE and not stay:
+                self._end(m, "erase", State.cancelled)
+                r.token = r.verb = r.holder = ""
+                self._event(m, "cancelled", actor, "erased")
+            else:
+                self._event(m, "redacted" if stay else "erased", actor)
+            r.size, r.flags = len(envelope), r.flags & Flag.cancel_requested
+            if r.origin:
+                queue, _, *rest = r.origin
+                r.origin = (queue, "erased", *rest)
+            m.envelope, m.outcome = envelope, None
+            replies.append(["OK", State(r.state).name])
+        self._commit("erase", scope.root)
+        return replies
+
     def redrive(self, scope: Scope, items: Sequence[dict[str, Any]]) -> Replies:
         replies: Replies = []
         for item in items:

@@ -68,6 +68,12 @@ class Tour(Operators):
         self.agree(call, lambda _: self.model.cancel(self.here, items))
         self.every_key_is_as_in_the_model()
 
+    def wipe(self, id: str) -> None:
+        envelope = b"{}\nnull"
+        call = binding.erase_call(self.keys[0], 0, "op", [binding.EraseItem(id, envelope)])
+        self.agree(call, lambda _: self.model.erase(self.here, [id], envelope, False, "op"))
+        self.every_key_is_as_in_the_model()
+
     def wait(self, ms: int) -> None:
         """Time passes, and the sweep settles what is due."""
         self.model.now += ms
@@ -114,6 +120,7 @@ def _waiting_and_ended(tour: Tour) -> None:
     kinds: tuple[dict[str, Any], ...] = ({}, {"delay_ms": 500}, {"review_ms": 5000})
     for fields in kinds:
         tour.stop(tour.put("jobs", **fields))
+        tour.wipe(tour.put("jobs", **fields))
         tour.put("jobs", **fields)
         tour.purge(0, "jobs", 1000)
     for fields in kinds:
@@ -141,6 +148,7 @@ def _waiting_and_ended(tour: Tour) -> None:
 
 
 def _held(tour: Tour) -> None:
+    tour.wipe(tour.held("jobs"))
     id = tour.held("jobs")
     for call, change in (
         (binding.extend_call(tour.keys[0], [binding.ExtendItem(**tour.named(id))]),
@@ -177,6 +185,7 @@ def _dead(tour: Tour) -> None:
     tour.take(DEAD_QUEUE, 10)
     tour.wait(10)
     tour.stop(tour.dead())
+    tour.wipe(tour.dead())
     id = tour.dead()
     items = [{"id": id, "actor": "op", "target": ""}]
     call = binding.redrive_call(tour.keys[0], [binding.RedriveItem(**items[0])])

@@ -6,6 +6,7 @@ import asyncio
 
 import msgspec
 
+from scaiqueue.api.admission import standing
 from scaiqueue.api.answers import Rendered
 from scaiqueue.api.claims import Claim, ClaimMany
 from scaiqueue.api.endpoint import Call, Registry
@@ -32,8 +33,7 @@ async def queues_named(call: Call, scope: ScopeEntry, names: list[str]) -> tuple
     """The queues, each once, in the order given."""
     found: dict[str, QueueEntry] = {}
     for name in names:
-        queue = await call.services.directory.queue(scope, name)
-        call.principal.require_queue(queue.owner_id)
+        queue = await call.queue_named(scope, name)
         found[queue.id] = queue
     return tuple(found.values())
 
@@ -63,12 +63,15 @@ async def take(
     else:
         gone = asyncio.ensure_future(_disconnected(call))
         try:
-            taken = await call.services.claimer.claim(scope, request, gone)
+            taken = await call.services.claimer.claim(
+                scope, request, gone, standing(call, scope.id, [queue.owner_id for queue in queues])
+            )
             if gone.done() and taken and not request.key:
                 items = [ReleaseItem(id, lease.token, holder) for lease in taken for id in lease.ids]
                 await call.services.settlement.release.settle(scope, items)
         finally:
             gone.cancel()
+    call.message_ids += b"".join([id for lease in taken for id in lease.ids]).decode()
     return claimed_json({queue.slug: queue.place for queue in queues}, taken)
 
 

@@ -15,6 +15,7 @@ from scaiqueue.api.routes.routing import QueueName, Trigger
 from scaiqueue.api.validation import invalid
 from scaiqueue.api.words import Uuid
 from scaiqueue.errors import Code, Detail
+from scaiqueue.keys import OUTBOUND
 from scaiqueue.queueing.header import read_header
 from scaiqueue.records import join_envelope
 from scaiqueue.scripts import binding
@@ -44,6 +45,14 @@ class Step(msgspec.Struct):
     rule_id: str
 
 
+class Transfer(msgspec.Struct):
+    """Another scope, and its queue: the message waits in `_outbound` and is sent on after the transition, if
+    that scope's trust lets it in then."""
+
+    scope: str
+    queue: str
+
+
 class CopyMade(msgspec.Struct):
     """`queue` is where the copy ends up; a sample's ids are made up."""
 
@@ -66,6 +75,7 @@ class Evaluation(msgspec.Struct, kw_only=True):
     priority_rank: int
     delay_s: float
     expires_at: str | None
+    transfer: Transfer | None
     steps: list[Step]
     copies: list[CopyMade]
 
@@ -87,8 +97,7 @@ async def evaluate_rules(call: Call) -> Rendered:
     if (asked.message is None) == (asked.message_id is None):
         raise invalid(Detail("message", "Give either message or message_id"))
     slug, message_id, header, body, overlay, rank, attempts = await _subject(call, asked)
-    queue = await call.services.directory.queue(scope, asked.queue or slug)
-    call.principal.require_queue(queue.owner_id)
+    queue = await call.queue_named(scope, asked.queue or slug)
     attempts = attempts if asked.attempts is None else asked.attempts
     item = EvaluateItem(message_id, join_envelope(header, body), overlay, rank, attempts)
     trigger = asked.trigger.removeprefix("message_")
@@ -131,6 +140,7 @@ def _evaluation(queue: str, header: bytes, reply: list[Any]) -> Evaluation:
         priority_rank=int(rank),
         delay_s=int(delay_ms) / 1000,
         expires_at=moments.optional_text(int(expires)),
+        transfer=_transfer(overlay) if to.decode() == OUTBOUND and not reason else None,
         steps=_steps(steps),
         copies=[
             CopyMade(
@@ -142,6 +152,11 @@ def _evaluation(queue: str, header: bytes, reply: list[Any]) -> Evaluation:
             for child, place, end, log in copies
         ],
     )
+
+
+def _transfer(overlay: bytes) -> Transfer:
+    scope_id, _, queue = msgspec.json.decode(overlay)["outbound"].partition("/")
+    return Transfer(scope_id, queue)
 
 
 def _steps(found: list[list[bytes]]) -> list[Step]:

@@ -10,6 +10,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from scaiqueue.access.gate import Standing
+from scaiqueue.api.admission import standing
 from scaiqueue.api.answers import Rendered
 from scaiqueue.api.endpoint import Call, Parameter, Registry
 from scaiqueue.api.server_sent_events import EventStream, frame, wants_events
@@ -17,6 +19,7 @@ from scaiqueue.api.streams import Assembled, Chunks, named_stream, stored_chunk,
 from scaiqueue.api.validation import invalid
 from scaiqueue.errors import Detail
 from scaiqueue.queueing.directory import ScopeEntry
+from scaiqueue.rows.streams import StreamRow
 from scaiqueue.streams.reading import CHUNKS_A_PAGE, Part
 from scaiqueue.streams.template import read_template, shown
 
@@ -73,22 +76,29 @@ async def follow_stream(call: Call) -> Rendered:
         last = call.request.headers.get("last-event-id")
         if last == DONE:
             return Rendered(b"", 204)
-        return EventStream(b"", frames=_events(call, scope, row.id, _last_seq(last, asked.after)))
+        return EventStream(b"", frames=_events(call, scope, row, _last_seq(last, asked.after)))
     if asked.wait_s > call.services.settings.max_wait_s:
         raise invalid(Detail("wait_s", f"At most {call.services.settings.max_wait_s}"))
-    part = await _awaited(call, scope, row.id, asked)
+    part = await _awaited(call, scope, row, asked)
     template = read_template(part.stream.template)
     chunks = [stored_chunk(template, seq, data) for seq, data in part.chunks]
     return call.one(Chunks(chunks, part.after, part.done, stream_view(part.stream)))
 
 
-async def _awaited(call: Call, scope: ScopeEntry, stream_id: str, asked: ChunkQuery) -> Part:
+async def _standing(call: Call, scope: ScopeEntry, queue: str) -> Standing:
+    place = await call.services.directory.queue(scope, queue)
+    return standing(call, scope.id, [place.owner_id])
+
+
+async def _awaited(call: Call, scope: ScopeEntry, row: StreamRow, asked: ChunkQuery) -> Part:
+    stream_id, queue = row.id, row.queue
     reader = call.services.stream_reader
     if not asked.wait_s:
         return await reader.part(scope, stream_id, asked.after, asked.limit)
     gone = asyncio.ensure_future(_disconnected(call))
     try:
-        return await reader.await_part(scope, stream_id, asked.after, asked.limit, asked.wait_s, gone)
+        check = await _standing(call, scope, queue)
+        return await reader.await_part(scope, stream_id, asked.after, asked.limit, asked.wait_s, gone, check)
     finally:
         gone.cancel()
 
@@ -106,14 +116,12 @@ def _last_seq(given: str | None, otherwise: int) -> int:
     return int(given)
 
 
-async def _events(call: Call, scope: ScopeEntry, stream_id: str, start: int) -> AsyncGenerator[bytes, None]:
-    authorization: str | None = call.request.headers.get("authorization")
-    key_ring = call.services.key_ring
-    async with aclosing(call.services.stream_reader.follow(scope, stream_id, start)) as parts:
+async def _events(call: Call, scope: ScopeEntry, row: StreamRow, start: int) -> AsyncGenerator[bytes, None]:
+    check = await _standing(call, scope, row.queue)
+    async with aclosing(call.services.stream_reader.follow(scope, row.id, start)) as parts:
         async for part in parts:
-            # A key that was revoked meanwhile hears nothing more.
-            if key_ring.known(authorization) is None:
-                await key_ring.authenticate(authorization)
+            # Whose key was revoked meanwhile, or kept out, hears nothing more.
+            await check()
             template = read_template(part.stream.template)
             if part.chunks:
                 pieces = [(seq, stored_chunk(template, seq, data)) for seq, data in part.chunks]

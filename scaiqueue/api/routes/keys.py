@@ -12,7 +12,7 @@ from scaiqueue import moments
 from scaiqueue.api.answers import Rendered
 from scaiqueue.api.endpoint import Call, Registry
 from scaiqueue.api.paging import Page, after, cursor_for, cut
-from scaiqueue.api.permissions import ALL_PERMISSIONS
+from scaiqueue.api.principals import PermissionName
 from scaiqueue.api.validation import invalid
 from scaiqueue.api.words import Moment, Name, ShortText
 from scaiqueue.errors import Code, Detail, QueueError
@@ -22,21 +22,22 @@ from scaiqueue.rows.api_keys import KeyRow
 
 keys = Registry("API keys")
 
-PermissionName = Annotated[
-    str, Meta(pattern=f"^({'|'.join(ALL_PERMISSIONS)})$(?!\\n)", examples=["scaiqueue:publish"])
-]
-Permissions = Annotated[list[PermissionName], Meta(min_length=1, max_length=4)]
+RateLimit = Annotated[int, Meta(ge=0, le=6_000_000, description="Calls a minute; 0: as the setting says.")]
+RateBurst = Annotated[int, Meta(ge=0, le=6_000_000, description="So many of them at once; 0: all.")]
 Names = Annotated[list[ShortText], Meta(max_length=64)]
 
 
 class CreateKey(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """`scopes` limits the key to scopes, `queues` to queues of the one scope named; ids or slugs."""
+    """`scopes` limits the key to scopes, `queues` to queues of the one scope named; ids or slugs. Without
+    `permissions` it may do what grants give it."""
 
     name: Name
-    permissions: Permissions
+    permissions: Annotated[list[PermissionName], Meta(max_length=4)]
     scopes: Names = msgspec.field(default_factory=list)
     queues: Names = msgspec.field(default_factory=list)
     expires_at: Moment | None = None
+    rate_limit: RateLimit = 0
+    rate_burst: RateBurst = 0
 
 
 class Rotate(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -59,6 +60,8 @@ class Key(msgspec.Struct, kw_only=True):
     expires_at: str | None
     revoked_at: str | None
     last_used_at: str | None
+    rate_limit: int
+    rate_burst: int
 
 
 class NewKey(Key, kw_only=True):
@@ -78,6 +81,8 @@ def _fields(row: KeyRow) -> dict[str, Any]:
         "expires_at": moments.optional_text(row.expires_at),
         "revoked_at": moments.optional_text(row.revoked_at),
         "last_used_at": moments.optional_text(row.last_used_at),
+        "rate_limit": row.rate_limit,
+        "rate_burst": row.rate_burst,
     }
 
 
@@ -87,12 +92,6 @@ _rotate = msgspec.json.Decoder(Rotate)
 
 def _json(values: list[str]) -> str:
     return msgspec.json.encode(values).decode()
-
-
-def _refuse_limited(call: Call) -> None:
-    """A limited key could give itself more by making another."""
-    if call.principal.scopes is not None or call.principal.queues is not None:
-        raise QueueError(Code.AUTHZ_PERMISSION_DENIED, "A key with limits can't manage keys.")
 
 
 async def _limits(call: Call, asked: CreateKey) -> tuple[list[str], list[str]]:
@@ -109,16 +108,19 @@ async def _limits(call: Call, asked: CreateKey) -> tuple[list[str], list[str]]:
     elif not wrong:
         for place, name in enumerate(asked.queues):
             try:
-                queues.append((await call.services.directory.queue(scopes[0], name)).id)
+                queue = await call.services.directory.queue(scopes[0], name)
             except QueueError:
                 wrong.append(Detail(f"queues[{place}]", "No such queue in the scope"))
+                continue
+            if queue.owner_id != queue.id:
+                wrong.append(Detail(f"queues[{place}]", "A subscription's: name its broadcast queue"))
+            queues.append(queue.id)
     if wrong:
         raise invalid(*wrong)
     return [scope.id for scope in scopes], queues
 
 
 async def _found(call: Call) -> KeyRow:
-    _refuse_limited(call)
     row = await rows.find(call.services.engine, call.principal.tenant, call.path("key").lower())
     if row is None:
         raise QueueError(Code.SCAIQUEUE_KEY_NOT_FOUND)
@@ -128,7 +130,6 @@ async def _found(call: Call) -> KeyRow:
 @keys("POST /api-keys", "Create an API key", body=CreateKey, answer=NewKey, status=201)
 async def create_key(call: Call) -> Rendered:
     """It can be given only permissions that the calling key has."""
-    _refuse_limited(call)
     asked = await call.body(_create)
     missing = sorted(set(asked.permissions) - call.principal.permissions)
     if missing:
@@ -151,6 +152,8 @@ async def create_key(call: Call) -> Rendered:
         expires_at=expires_at,
         revoked_at=0,
         last_used_at=0,
+        rate_limit=asked.rate_limit,
+        rate_burst=asked.rate_burst,
     )
     await rows.create(call.services.engine, row)
     return call.one(NewKey(**_fields(row), key=secret), 201)
@@ -158,7 +161,6 @@ async def create_key(call: Call) -> Rendered:
 
 @keys("GET /api-keys", "List API keys in the order of their creation", answer=Key, many=True, query=Page)
 async def list_keys(call: Call) -> Rendered:
-    _refuse_limited(call)
     page = call.query(Page)
     found = await rows.page(call.services.engine, call.principal.tenant, after(page.cursor), page.limit + 1)
     shown, more = cut(found, page.limit)

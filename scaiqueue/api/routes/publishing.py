@@ -91,6 +91,7 @@ async def publish(call: Call) -> Rendered:
     (result,) = await call.services.publisher.publish(queue.scope, [draft])
     if isinstance(result, QueueError):
         raise result
+    call.message_ids = result.id
     if result.replay:
         message = await call.services.reader.get(queue.scope, result.id)
         return call.one(message, 200, **{"Idempotent-Replay": "true"})
@@ -134,6 +135,8 @@ async def publish_batch(call: Call) -> Rendered:
         published = await call.services.publisher.publish(queue.scope, drafts)
         for place, result in zip(places, published, strict=True):
             results[place] = _item(result)
+    made = [item.id for item in results if item.id is not None]
+    call.message_ids, call.refused_items = "".join(made), len(results) - len(made)
     return call.many(results)
 
 

@@ -195,13 +195,13 @@ async def create_queue(call: Call) -> Rendered:
         asked["visibility_timeout_s"] or call.services.settings.visibility_timeout_s
     )
     row = await call.services.administration.create_queue(
-        call.principal,
         scope.row,
         slug=asked.pop("slug"),
         display_name=asked.pop("display_name"),
         description=asked.pop("description"),
         settings=QueueSettings(**asked),
     )
+    call.queue_slug = row.slug
     return await _show(call, scope, row, 201)
 
 
@@ -216,12 +216,13 @@ async def list_queues(call: Call) -> Rendered:
     """Without those that hold the copies of subscriptions."""
     scope = await call.scope()
     page = call.query(Page)
+    allowed = await call.allowed_queues(scope)
     found = await rows.page(
         call.services.engine,
         scope.id,
         after(page.cursor),
         page.limit + 1,
-        call.principal.queues,
+        allowed,
         of_subscriptions=False,
     )
     shown, more = cut(found, page.limit)

@@ -13,6 +13,7 @@ from scaiqueue.api.endpoint import Call, Parameter, Registry
 from scaiqueue.api.paging import Page, after, cursor_for
 from scaiqueue.api.validation import invalid
 from scaiqueue.api.words import Moment, ShortText
+from scaiqueue.audit import view as audited
 from scaiqueue.errors import Detail
 from scaiqueue.integrity import view
 from scaiqueue.queueing.directory import ScopeEntry
@@ -101,9 +102,7 @@ async def is_stale(call: Call, scope: ScopeEntry) -> bool:
 async def queue_slug(call: Call, scope: ScopeEntry, name: str | None) -> str | None:
     if name is None:
         return None
-    queue = await call.services.directory.queue(scope, name)
-    call.principal.require_queue(queue.owner_id)
-    return queue.slug
+    return (await call.queue_named(scope, name)).slug
 
 
 @reads("GET /scopes/{scope}/messages/{message}", "Get a message", answer=Message)
@@ -124,7 +123,7 @@ async def get_message(call: Call) -> Rendered:
 async def list_messages(call: Call) -> Rendered:
     """Sees what was done before the call; if the rows are too far behind, `meta.stale` is true. A page
     ends early when its bodies reach 8 MiB. The queues `_integrity` and `_corrections` show what the
-    consistency checker found and put right, whatever the other conditions."""
+    consistency checker found and put right, `_audit` the calls, whatever the other conditions."""
     scope = await call.scope()
     asked = call.query(Filters, also=LABEL)
     slug = await queue_slug(call, scope, asked.queue)
@@ -133,6 +132,12 @@ async def list_messages(call: Call) -> Rendered:
         bounds = (after(asked.cursor), asked.limit)
         noted, more = await view.page(call.services.engine, scope, place, slug, *bounds)
         return call.many(noted, cursor_for(noted[-1].id) if more else None, False)
+    if slug == audited.CALLS:
+        await call.services.audit.settle()
+        place = await call.services.reader.place(scope, slug)
+        bounds = (after(asked.cursor), asked.limit)
+        calls, more = await audited.page(call.services.engine, scope, place, *bounds)
+        return call.many(calls, cursor_for(calls[-1].id) if more else None, False)
     by = Filter(
         correlation_id=asked.correlation_id,
         state=None if asked.state is None else State[asked.state].value,

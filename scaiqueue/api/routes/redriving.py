@@ -98,6 +98,7 @@ def _bound(moment: Any) -> int | None:
     answer=Job,
     status=202,
     errors=(Code.SCAIQUEUE_QUEUE_NOT_FOUND, Code.SCAIQUEUE_SYSTEM_QUEUE_READONLY),
+    names_queues=True,
 )
 async def redrive(call: Call) -> Rendered:
     """A job with progress; a small one has ended when the answer comes. Attempts start again at 0."""
@@ -105,13 +106,13 @@ async def redrive(call: Call) -> Rendered:
     asked = await call.body(_redrive, optional=True)
     target = ""
     if asked.target is not None:
-        queue = await call.services.directory.queue(scope, asked.target)
-        call.principal.require_queue(queue.owner_id)
+        queue = await call.queue_named(scope, asked.target)
         if queue.slug in SYSTEM_QUEUES:
             raise QueueError(Code.SCAIQUEUE_SYSTEM_QUEUE_READONLY)
         target = queue.slug
-    elif call.principal.queues is not None:
-        raise QueueError(Code.AUTHZ_PERMISSION_DENIED, "A key limited to queues must name a target.")
+    else:
+        # Each message goes back to where it came from, which may be any queue.
+        await call.every_queue(scope.id)
     which = asked.filter
     if any('"' in name or "\\" in name or not name.isprintable() for name in which.labels):
         raise invalid(Detail("filter.labels", "No label that can be asked for: no quotes"))

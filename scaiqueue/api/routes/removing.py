@@ -83,7 +83,6 @@ async def delete_queue(call: Call) -> Rendered:
 async def delete_scope(call: Call) -> Rendered:
     """Refused while messages are scheduled, pending or claimed in any queue of it, unless forced."""
     row = await call.fresh_scope()
-    call.principal.require_no_queue_limit()
     asked = call.query(Deletion)
     await call.services.removal.remove_scope(call.principal.key_id, ScopeEntry(row), force=asked.force)
     return call.one(Deleted(row.id))

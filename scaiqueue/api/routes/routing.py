@@ -113,8 +113,9 @@ def _read_then(raw: Raw) -> Then:
 
 async def _scope(call: Call) -> ScopeRow:
     """The scope, for who may see all of its queues."""
-    call.principal.require_no_queue_limit()
-    return await call.fresh_scope()
+    scope = await call.fresh_scope()
+    await call.every_queue(scope.id)
+    return scope
 
 
 async def _rule(call: Call) -> tuple[ScopeRow, RuleRow]:
@@ -222,16 +223,21 @@ async def delete_rule(call: Call) -> Rendered:
     return call.one(Deleted(row.id))
 
 
-@routing("POST /scopes/{scope}/routing-rules/{rule}/enable", "Put a rule in force", answer=Rule)
+@routing(
+    "POST /scopes/{scope}/routing-rules/{rule}/enable",
+    "Put a rule in force",
+    answer=Rule,
+    errors=(Code.SCAIQUEUE_INVALID_RULE,),
+)
 async def enable_rule(call: Call) -> Rendered:
     scope, row = await _rule(call)
-    return await _show(call, scope, await call.services.rules.turn(keys_of(scope), row, True))
+    return await _show(call, scope, await call.services.rules.turn(scope, keys_of(scope), row, True))
 
 
 @routing("POST /scopes/{scope}/routing-rules/{rule}/disable", "Take a rule out of force", answer=Rule)
 async def disable_rule(call: Call) -> Rendered:
     scope, row = await _rule(call)
-    return await _show(call, scope, await call.services.rules.turn(keys_of(scope), row, False))
+    return await _show(call, scope, await call.services.rules.turn(scope, keys_of(scope), row, False))
 
 
 @routing("POST /scopes/{scope}/routing-rules/{rule}/reset-breaker", "Close a rule's breaker", answer=Rule)

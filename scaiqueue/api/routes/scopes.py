@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from scaiqueue import moments
 from scaiqueue.api.answers import Rendered
 from scaiqueue.api.endpoint import Call, Registry
 from scaiqueue.api.paging import Page, after, cursor_for, cut
+from scaiqueue.api.validation import invalid
 from scaiqueue.api.words import Description, Name, Slug
-from scaiqueue.errors import Code
+from scaiqueue.errors import Code, Detail
 from scaiqueue.rows import scopes as rows
 from scaiqueue.rows.queues import Durability
 from scaiqueue.rows.scopes import ScopeRow
@@ -19,12 +22,14 @@ scopes = Registry("Scopes")
 
 
 class CreateScope(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """`durability` is the default of the scope's queues; absent, the installation's holds."""
+    """`durability` is the default of the scope's queues; absent, the installation's holds. `shard` is for a
+    scope of direct callers; absent, one that the setting `reserved_shards` does not reserve is chosen."""
 
     slug: Slug
     display_name: Name
     description: Description = ""
     durability: Durability | None = None
+    shard: Annotated[int, Meta(ge=0, le=1023)] | None = None
 
 
 class ChangeScope(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -79,13 +84,18 @@ _change = msgspec.json.Decoder(ChangeScope)
 )
 async def create_scope(call: Call) -> Rendered:
     asked = await call.body(_create)
+    shards = call.services.settings.shards
+    if asked.shard is not None and asked.shard >= shards:
+        raise invalid(Detail("shard", f"Must be below {shards}, the number of shards"))
     row = await call.services.administration.create_scope(
-        call.principal,
+        call.principal.tenant,
         slug=asked.slug,
         display_name=asked.display_name,
         description=asked.description,
         durability=asked.durability or "",
+        shard=asked.shard,
     )
+    call.scope_id = row.id
     return call.one(view(row, call), 201)
 
 

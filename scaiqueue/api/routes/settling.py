@@ -88,8 +88,7 @@ async def _many(
     for item_or_raw in given:
         try:
             asked: Any = decode(decoder, bytes(item_or_raw)) if isinstance(item_or_raw, Raw) else item_or_raw
-            if call.principal.queues is not None:
-                await call.require_message(scope, asked.id)
+            await call.require_message(scope, asked.id)
             items.append(make(asked.id, asked, call))
             places.append(len(results))
             results.append(SettledItem(id=asked.id))
@@ -102,6 +101,8 @@ async def _many(
                 results[place] = SettledItem(id=item[0], error=error_body(result))
             else:
                 results[place] = show(item[0], result)
+    call.message_ids = "".join([item[0] for item in items])
+    call.refused_items = sum([result.error is not None for result in results])
     return results
 
 

@@ -106,8 +106,7 @@ async def open_stream(call: Call) -> Rendered:
     scope = await call.scope()
     asked = await call.body(_open)
     services, settings = call.services, call.services.settings
-    queue = await services.directory.queue(scope, asked.queue)
-    call.principal.require_queue(queue.id)
+    queue = await call.queue_named(scope, asked.queue)
     if queue.slug in SYSTEM_QUEUES:
         raise QueueError(Code.SCAIQUEUE_SYSTEM_QUEUE_READONLY)
     bounds = Bounds(
@@ -135,9 +134,7 @@ async def list_streams(call: Call) -> Rendered:
     asked = call.query(StreamPage)
     wanted = await call.allowed_slugs(scope)
     if asked.queue is not None:
-        queue = await call.services.directory.queue(scope, asked.queue)
-        call.principal.require_queue(queue.id)
-        wanted = [queue.slug]
+        wanted = [(await call.queue_named(scope, asked.queue)).slug]
     before = after(asked.cursor)
     stale = await is_stale(call, scope)
     engine, limit = call.services.engine, asked.limit + 1

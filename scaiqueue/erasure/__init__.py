@@ -1,0 +1,1 @@
+"""Erasure: what is known of a person leaves every table and every key; ids, states and times stay."""
