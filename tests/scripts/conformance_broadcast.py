@@ -94,6 +94,15 @@ def _(b: Recorder) -> Told:
     ]
 
 
+@story("erase", "the envelope that a message and its copies share")
+def _(b: Recorder) -> Told:
+    _news(b)
+    (id,) = b.publish("news")
+    (copy,) = b.members("news.all", "pending")
+    items = [binding.EraseItem(id, b'{"type":"t"}\nnull'), binding.EraseItem(copy, b"")]
+    return binding.erase_call(b.keys, 0, "op", items), [["OK", "completed"], ["OK", "cancelled"]]
+
+
 @story("forget", "the last who shares an envelope")
 def _(b: Recorder) -> Told:
     b.queue("news", access="broadcast")
