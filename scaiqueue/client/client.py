@@ -12,7 +12,7 @@ import msgspec
 
 from scaiqueue.client import payloads
 from scaiqueue.client.batching import Batcher
-from scaiqueue.client.errors import ClientError, Refused
+from scaiqueue.client.errors import Refused
 from scaiqueue.client.exchange import Backoff, Exchange
 from scaiqueue.client.leasing import (
     Completion,
@@ -190,7 +190,7 @@ class Client:
             raise result
         return result
 
-    async def _complete_all(self, items: list[Item]) -> Sequence[Settled | ClientError]:
+    async def _complete_all(self, items: list[Item]) -> Sequence[Settled | Refused]:
         return (await self.leases.settle("complete", items)).results
 
 

@@ -32,6 +32,11 @@ class Handling(msgspec.Struct, frozen=True):
     retry_after_s: Mapping[type[BaseException], float] = {}
     timeout_s: float | None = None
 
+    @property
+    def plain(self) -> bool:
+        """Nothing stands around the call."""
+        return self.asynchronous and self.timeout_s is None
+
 
 def handling(
     function: Callable[..., Any],

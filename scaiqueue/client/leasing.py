@@ -64,13 +64,9 @@ class Extension(msgspec.Struct, omit_defaults=True):
 Item = Completion | Failure | Return | Extension
 
 
-class _Item(msgspec.Struct):
+class _Item(Settled, frozen=True):
     id: str = ""
     state: str = ""
-    queue: str | None = None
-    ready_at: str | None = None
-    lease_expires_at: str | None = None
-    cancel_requested: bool = False
     error: ErrorBody | None = None
 
 
@@ -87,7 +83,7 @@ class _Settlement(msgspec.Struct):
 class Settlement(NamedTuple):
     """One result per item, in order; what the claim after them took, or why it took nothing."""
 
-    results: list[Settled | Refused]
+    results: Sequence[Settled | Refused]
     claimed: list[Claimed]
     claim_error: Refused | None
 
@@ -114,12 +110,5 @@ class Leases:
         answer = await self._exchange.ask("POST", f"{self._path}/{verb}", encode(body))
         found = _settlement.decode(answer.content)
         refused = None if found.claim_error is None else of_body(found.claim_error)
-        return Settlement([_result(item) for item in found.data], found.claimed, refused)
-
-
-def _result(item: _Item) -> Settled | Refused:
-    if item.error is not None:
-        return of_body(item.error)
-    return Settled(
-        item.id, item.state, item.queue, item.ready_at, item.lease_expires_at, item.cancel_requested
-    )
+        results = [item if item.error is None else of_body(item.error) for item in found.data]
+        return Settlement(results, found.claimed, refused)

@@ -20,9 +20,14 @@ _FIELDS = ("traceparent", "tracestate")
 _LONGEST = 256
 
 
+def active() -> bool:
+    """Somebody listens: the package is there, and set up."""
+    return installed and not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+
 def carried(labels: Mapping[str, str] | None) -> Mapping[str, str] | None:
     """The labels, with the context of the span that is current."""
-    if not installed:
+    if not installed or not trace.get_current_span().get_span_context().is_valid:
         return labels
     context: dict[str, str] = {}
     propagate.inject(context)

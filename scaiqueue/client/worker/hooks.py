@@ -50,27 +50,33 @@ class AllHooks(Hooks):
     """Several as one. None of them can disturb the worker or each other."""
 
     def __init__(self, hooks: Sequence[Hooks]) -> None:
-        self._hooks = hooks
+        # Only those that listen: these are called for every message.
+        self._started = [one.started for one in hooks if type(one).started is not Hooks.started]
+        self._ended = [one.ended for one in hooks if type(one).ended is not Hooks.ended]
+        self._progressed = [one.progressed for one in hooks]
+        self._trouble = [one.trouble for one in hooks]
 
     def started(self, message: Claimed) -> None:
-        self._each(lambda hooks: hooks.started(message))
+        for listen in self._started:
+            self._tell(listen, message)
 
     def ended(self, message: Claimed, result: Result, seconds: float, error: BaseException | None) -> None:
-        self._each(lambda hooks: hooks.ended(message, result, seconds, error))
+        for listen in self._ended:
+            self._tell(listen, message, result, seconds, error)
 
     def progressed(self, message: Claimed, share: float, note: str) -> None:
-        self._each(lambda hooks: hooks.progressed(message, share, note))
+        for listen in self._progressed:
+            self._tell(listen, message, share, note)
 
     def trouble(self, error: BaseException) -> None:
-        for hooks in self._hooks:
+        for listen in self._trouble:
             try:
-                hooks.trouble(error)
+                listen(error)
             except Exception:
                 _log.exception("a hook failed")
 
-    def _each(self, tell: Callable[[Hooks], Any]) -> None:
-        for hooks in self._hooks:
-            try:
-                tell(hooks)
-            except Exception as error:
-                self.trouble(error)
+    def _tell(self, listen: Callable[..., None], *what: Any) -> None:
+        try:
+            listen(*what)
+        except Exception as error:
+            self.trouble(error)

@@ -7,6 +7,7 @@ import contextvars
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from scaiqueue.client.app import App
 from scaiqueue.client.errors import PayloadError
 from scaiqueue.client.jobs import Handling
 from scaiqueue.client.leasing import Completion, Failure, Item, Return, Verb
+from scaiqueue.client.messages import Claimed
 from scaiqueue.client.worker.context import Context, Extend, ThreadContext
 from scaiqueue.client.worker.holding import Held, Holdings
 from scaiqueue.client.worker.hooks import Hooks, Result
@@ -47,6 +49,7 @@ class Slots:
         self._extend = extend
         self._freed = freed
         self._threads = ThreadPoolExecutor(holdings.concurrency, "scaiqueue-handler")
+        self._tracing = tracing.active()
         self.closed = False
 
     def fill(self) -> None:
@@ -72,10 +75,19 @@ class Slots:
         item: Item
         try:
             held.begun = True
+            self._hooks.started(message)
             if held.gone or held.stopped:
                 raise asyncio.CancelledError
-            self._hooks.started(message)
-            result = await self._perform(held)
+            handling = held.handling = self._app.handler_of(message)
+            if handling is None:
+                raise NoHandler(f"no handler for type {message.type!r} in queue {message.queue!r}")
+            payload = _payload(handling, message)
+            if self._tracing or not handling.plain:
+                result = await self._surrounded(handling, held, payload)
+            elif handling.with_context:
+                result = await handling.call(payload, Context(held, self._extend, self._progressed))
+            else:
+                result = await handling.call(payload)
             item = Completion(message.id, message.claim_token)
             if result is not None:
                 item.response = msgspec.Raw(payloads.encode(result))
@@ -104,30 +116,14 @@ class Slots:
             return "release", Return(message.id, message.claim_token)
         return "fail", failure(message, held.handling, error)
 
-    async def _perform(self, held: Held) -> Any:
-        message = held.message
-        handling = held.handling = self._app.handler_of(message)
-        if handling is None:
-            raise NoHandler(f"no handler for type {message.type!r} in queue {message.queue!r}")
-        try:
-            payload = handling.payload(message)
-        except PayloadError as error:
-            raise _Unfit from error
-        if tracing.installed:
-            with tracing.handling(message):
-                return await self._call(handling, held, payload)
-        return await self._call(handling, held, payload)
-
-    async def _call(self, handling: Handling, held: Held, payload: Any) -> Any:
-        if not handling.asynchronous:
-            return await self._in_thread(handling, held, payload)
-        arguments = (payload,)
-        if handling.with_context:
-            arguments = (payload, Context(held, self._extend, self._progressed))  # type: ignore[assignment]
-        if handling.timeout_s is None:
-            return await handling.call(*arguments)
-        async with asyncio.timeout(handling.timeout_s):
-            return await handling.call(*arguments)
+    async def _surrounded(self, handling: Handling, held: Held, payload: Any) -> Any:
+        """In a span, a thread, a time limit."""
+        with tracing.handling(held.message) if self._tracing else nullcontext():
+            if not handling.asynchronous:
+                return await self._in_thread(handling, held, payload)
+            context = (Context(held, self._extend, self._progressed),) if handling.with_context else ()
+            async with asyncio.timeout(handling.timeout_s):
+                return await handling.call(payload, *context)
 
     async def _in_thread(self, handling: Handling, held: Held, payload: Any) -> Any:
         loop = asyncio.get_running_loop()
@@ -139,6 +135,13 @@ class Slots:
 
     def _progressed(self, held: Held, share: float, note: str) -> None:
         self._hooks.progressed(held.message, share, note)
+
+
+def _payload(handling: Handling, message: Claimed) -> Any:
+    try:
+        return handling.payload(message)
+    except PayloadError as error:
+        raise _Unfit from error
 
 
 class _Unfit(Exception):
