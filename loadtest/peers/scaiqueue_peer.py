@@ -1,11 +1,10 @@
-"""ScaiQueue: publish_many of 500; one worker of concurrency 100 that prefetches 1,900."""
+"""ScaiQueue: publish_many of 500; one worker of concurrency 100 that prefetches 400."""
 
-import asyncio
 import sys
 import time
 
 import uvloop
-from tally import ARGUMENT, Tally, cpu, tell
+from tally import ARGUMENT, Tally, cpu, tell, trickling
 
 from scaiqueue.client import App, Client, Draft, Worker
 
@@ -16,7 +15,7 @@ tally = Tally()
 
 @app.job("job")
 async def job(argument: str) -> None:
-    tally.tick()
+    tally.tick(argument)
 
 
 async def enqueue() -> None:
@@ -28,11 +27,17 @@ async def enqueue() -> None:
         tell(jobs, time.perf_counter() - began, cpu() - used)
 
 
+async def trickle() -> None:
+    async with app:
+        for argument in trickling():
+            await app.client.publish("jobs", "job", argument)
+
+
 async def work() -> None:
-    worker = Worker(app, concurrency=100, prefetch=int(__import__("os").environ.get("PRE","1900")))
+    worker = Worker(app, concurrency=100, prefetch=400)
     tally.ended = worker.stop
     async with app:
         await worker.run()
 
 
-uvloop.run(enqueue() if mode == "enqueue" else work())
+uvloop.run({"enqueue": enqueue, "trickle": trickle}.get(mode, work)())
