@@ -28,6 +28,7 @@ def run(
     concurrency: _Count = 10,
     prefetch: Annotated[int | None, Parameter(validator=Number(gte=0, lte=100_000))] = None,
     grace_s: float = 20.0,
+    cancel_s: float = 5.0,
     until_empty: Annotated[bool, Parameter(negative="")] = False,
     metrics_port: int = 0,
 ) -> None:
@@ -46,6 +47,8 @@ def run(
         Messages that wait here for a handler; as many as there are handlers, if not given.
     grace_s
         How long handlers may go on after the first signal.
+    cancel_s
+        How long they may take to end when they are cancelled after that.
     until_empty
         End when the queues are empty.
     metrics_port
@@ -60,7 +63,13 @@ def run(
 
     async def work() -> bool:
         worker = Worker(
-            found, queues=queue, concurrency=concurrency, prefetch=prefetch, grace_s=grace_s, hooks=hooks
+            found,
+            queues=queue,
+            concurrency=concurrency,
+            prefetch=prefetch,
+            grace_s=grace_s,
+            cancel_s=cancel_s,
+            hooks=hooks,
         )
         async with found:
             return await worker.run(until_empty=until_empty)
