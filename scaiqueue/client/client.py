@@ -170,9 +170,10 @@ class Client:
                 return found
 
     def subscribe(self, *types: str, after: str | None = None) -> AsyncGenerator[Event]:
-        """What happens in the scope, from now or after the event of that id, for as long as it is iterated.
-        A broken connection goes on where it broke off."""
-        return events(self.exchange, f"{self._path}/events", frozenset(types), after)
+        """What happens in the scope, for as long as it is iterated: from now, or behind a `place` ("0": all
+        that is kept). `types` may end with `*`. A broken connection goes on where it broke off."""
+        query = "?" + urlencode({"type": ",".join(types)}) if types else ""
+        return events(self.exchange, f"{self._path}/events{query}", after)
 
     async def call(self, method: str, path: str, body: Any = None) -> Any:
         """Any other call of the HTTP API: its `data`. Only GET is repeated after a lost answer."""

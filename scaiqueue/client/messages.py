@@ -162,8 +162,9 @@ class Settled(msgspec.Struct, frozen=True):
     cancel_requested: bool = False
 
 
-class Event(msgspec.Struct, frozen=True):
-    """Something that happened in the scope."""
+class Event(msgspec.Struct):
+    """Something that happened in the scope. `subscribe(after=place)` goes on behind it; `event_id` is the
+    same however often it is told."""
 
     event_type: str
     event_id: str
@@ -171,3 +172,4 @@ class Event(msgspec.Struct, frozen=True):
     payload: Any = None
     source: str = ""
     tenant_id: str = ""
+    place: str = ""

@@ -14,18 +14,16 @@ from scaiqueue.client.messages import Event
 _event = msgspec.json.Decoder(Event)
 
 
-async def events(
-    exchange: Exchange, path: str, types: frozenset[str], after: str | None
-) -> AsyncGenerator[Event]:
-    """Events of these types (all, if none is named). Raises Refused, and Unreachable when even repeated
-    attempts bring nothing."""
+async def events(exchange: Exchange, path: str, after: str | None) -> AsyncGenerator[Event]:
+    """Raises Refused, and Unreachable when even repeated attempts bring nothing."""
     failures = 0
     while True:
         try:
-            async for id, content in _frames(exchange, path, after):
-                failures, after = 0, id or after
-                event = _event.decode(content)
-                if not types or event.event_type in types:
+            async for place, content in _frames(exchange, path, after):
+                failures, after = 0, place or after
+                if content:
+                    event = _event.decode(content)
+                    event.place = place
                     yield event
             error: ClientError = Unreachable("the stream of events ended")
         except ClientError as broken:
@@ -38,23 +36,23 @@ async def events(
 
 
 async def _frames(exchange: Exchange, path: str, after: str | None) -> AsyncGenerator[tuple[str, str]]:
-    """Id and data of each event."""
+    """Place and data of each event; a place without data moves on what is resumed from."""
     headers = {**exchange.headers, "Accept": "text/event-stream"}
     if after is not None:
         headers["Last-Event-ID"] = after
     async with exchange.transport.stream(path, headers) as (answer, parts):
         if answer.status >= 400:
             raise of_answer(answer.status, answer.content)
-        kept, id, data = b"", "", list[str]()
+        kept, place, data = b"", "", list[str]()
         async for part in parts:
             *lines, kept = (kept + part).split(b"\n")
             for line in lines:
                 name, _, value = line.rstrip(b"\r").decode().partition(":")
                 value = value.removeprefix(" ")
                 if name == "id":
-                    id = value
+                    place = value
                 elif name == "data":
                     data.append(value)
-                elif not name and not value and data:
-                    yield id, "\n".join(data)
+                elif not line.strip():
+                    yield place, "\n".join(data)
                     data = []

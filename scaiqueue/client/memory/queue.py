@@ -7,6 +7,7 @@ import re
 from base64 import b64decode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote
 
@@ -31,7 +32,7 @@ from scaiqueue.api.settlements import (
 from scaiqueue.api.validation import decode
 from scaiqueue.client.memory.scope import MemoryScope
 from scaiqueue.client.memory.settling import cancel, settle
-from scaiqueue.client.memory.stored import TENANT, Stored
+from scaiqueue.client.memory.stored import Stored
 from scaiqueue.client.transport import Answer
 from scaiqueue.errors import Code, QueueError
 from scaiqueue.fallback.rules import Rules
@@ -129,9 +130,11 @@ class MemoryQueue:
     async def stream(
         self, path: str, headers: Mapping[str, str]
     ) -> AsyncIterator[tuple[Answer, AsyncIterator[bytes]]]:
-        scope = self._scope(unquote(path.split("/")[2]))
+        place, _, query = path.partition("?")
+        scope = self._scope(unquote(place.split("/")[2]))
+        types = parse_qs(query).get("type", ["*"])[0].split(",")
         after = headers.get("Last-Event-ID")
-        yield Answer(200, {}, b""), _frames(scope, len(scope.events) if after is None else int(after))
+        yield Answer(200, {}, b""), _frames(scope, types, len(scope.events) if after is None else int(after))
 
     async def close(self) -> None:
         """What it holds stays, for the next client."""
@@ -338,21 +341,15 @@ async def _waited(scope: MemoryScope, seconds: float, look: Callable[[], Awaitab
             continue
 
 
-async def _frames(scope: MemoryScope, after: int) -> AsyncIterator[bytes]:
+async def _frames(scope: MemoryScope, types: Sequence[str], after: int) -> AsyncIterator[bytes]:
+    yield b"id: %d\n\n" % after
     while True:
         changed = scope.changed
         for happened in scope.events[after:]:
-            payload = {"message": happened.message.shown(scope.slug)}
-            event = {
-                "event_type": f"scaiqueue.message.{happened.event}",
-                "event_id": str(happened.number),
-                "source": "scaiqueue",
-                "tenant_id": TENANT,
-                "payload": payload,
-                "timestamp": moments.text(happened.at),
-            }
             after = happened.number
-            yield b"id: %d\ndata: %b\n\n" % (after, msgspec.json.encode(event))
+            event = happened.told(scope.slug)
+            if any(fnmatchcase(event["event_type"], pattern) for pattern in types):
+                yield b"id: %d\ndata: %b\n\n" % (after, msgspec.json.encode(event))
         try:
             await asyncio.wait_for(changed.wait(), _KEPT_ALIVE_S)
         except TimeoutError:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from msgspec import Raw
 from uuid_utils import uuid7
 
 from scaiqueue import moments
 from scaiqueue.api.claims import Claim
 from scaiqueue.api.drafts import Publish
-from scaiqueue.client.memory.stored import Stored
+from scaiqueue.client.memory.stored import TENANT, Stored
 from scaiqueue.errors import Code, QueueError
 from scaiqueue.fallback.rules import Rules
 from scaiqueue.fallback.transitions import enter, finish, give_back
@@ -27,12 +28,37 @@ _HOLDER = "memory"
 
 
 class Happened(NamedTuple):
-    """One event of the scope."""
+    """One event of the scope, with where its message was then."""
 
     number: int
     event: str
     at: int
     message: Stored
+    queue: str
+    attempts: int
+
+    def told(self, scope: str) -> dict[str, Any]:
+        message = self.message
+        payload: dict[str, Any] = {
+            "scope_id": scope,
+            "message_id": message.id,
+            "queue": self.queue,
+            "message_type": message.header.type,
+            "correlation_id": message.header.correlation_id,
+            "attempts": self.attempts,
+            "actor": None,
+            "detail": message.outcome.reason or None,
+        }
+        if self.event == "completed":
+            payload["response"] = Raw(message.outcome.response or b"null")
+        return {
+            "event_type": f"scaiqueue.message.{self.event}",
+            "event_id": str(self.number),
+            "source": "scaiqueue",
+            "tenant_id": TENANT,
+            "payload": payload,
+            "timestamp": moments.text(self.at),
+        }
 
 
 class Owner(NamedTuple):
@@ -67,8 +93,10 @@ class MemoryScope:
 
     def tell(self, event: str, message: Stored) -> None:
         """Whoever waits looks again."""
-        message.record.updated_at = self.now()
-        self.events.append(Happened(len(self.events) + 1, event, self.now(), message))
+        now, record = self.now(), message.record
+        record.updated_at = now
+        number = len(self.events) + 1
+        self.events.append(Happened(number, event, now, message, record.queue, record.attempts))
         self.wake()
 
     def wake(self) -> None:
