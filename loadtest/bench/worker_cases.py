@@ -32,6 +32,7 @@ _OURS = "scaiqueue worker"
 _SCOPE = "peer"
 _BOUND_SECONDS = 90.0
 _ROWS = "Each job was a committed row of MariaDB when its publish was answered; its end is one soon after."
+_ONE_PROCESS = "one process, 100 handlers at a time"
 _result = re.compile(rb"^RESULT (.*)$", re.MULTILINE)
 _PROGRAM = [sys.executable, str(Path(__file__).parents[1] / "peers" / "scaiqueue_peer.py")]
 
@@ -136,36 +137,32 @@ class OurWorker:
 def worker_rows(samples: Mapping[str, list[Sample]]) -> list[Row]:
     """Ours, with the goals where the peers that they name have run."""
     drained = samples[f"{_OURS} drain"]
-    python = _fastest(samples, PYTHON)
-    return [
-        _row("enqueue", samples[f"{_OURS} enqueue"], "batches of 500, each committed when it is answered"),
-        *(_against(drained, samples, python, 5.0) if python else ()),
-        *(_against(drained, samples, NODE, 1.5) if f"{NODE} drain" in samples else ()),
-        *(() if python else (_row("drain", drained, "one process, 100 handlers at a time"),)),
-        *_latencies(samples),
+    python = _fastest(samples)
+    rows = [
+        _row("enqueue", samples[f"{_OURS} enqueue"], "batches of 500, each committed when it is answered")
     ]
+    if python:
+        rows.append(_against(f"{_OURS} drain", drained, samples[f"{python} drain"], python, 5.0))
+    else:
+        rows.append(_row("drain", drained, _ONE_PROCESS))
+    if f"{NODE} drain" in samples:
+        rows.append(_against(f"{_OURS}, to {NODE} on Node", drained, samples[f"{NODE} drain"], NODE, 1.5))
+    return [*rows, *_latencies(samples)]
 
 
-def _fastest(samples: Mapping[str, list[Sample]], names: tuple[str, ...]) -> str:
-    """The one that drains fastest, "" if none has run."""
-    ran = [name for name in names if f"{name} drain" in samples]
+def _fastest(samples: Mapping[str, list[Sample]]) -> str:
+    """The Python peer that drains fastest, "" if none has run."""
+    ran = [name for name in PYTHON if f"{name} drain" in samples]
     return max(ran, key=lambda name: statistics.median(s.rate for s in samples[f"{name} drain"]), default="")
 
 
-def _against(ours: list[Sample], samples: Mapping[str, list[Sample]], peer: str, least: float) -> list[Row]:
-    return [
-        compare(
-            SECTION,
-            f"{_OURS} drain, to {peer}",
-            "jobs/s",
-            ours,
-            samples[f"{peer} drain"][: len(ours)],
-            reference=f"{peer} drain",
-            at_least=least,
-            durability=_ROWS,
-            note="one process, 100 handlers at a time",
-        )
-    ]
+def _against(name: str, ours: list[Sample], theirs: list[Sample], peer: str, least: float) -> Row:
+    """Of the rounds that both have run."""
+    both = min(len(ours), len(theirs))
+    return compare(
+        SECTION, name, "jobs/s", ours[:both], theirs[:both],
+        reference=f"{peer} drain", at_least=least, durability=_ROWS, note=_ONE_PROCESS,
+    )  # fmt: skip
 
 
 def _row(mode: str, samples: list[Sample], note: str) -> Row:
