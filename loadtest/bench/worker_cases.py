@@ -159,10 +159,12 @@ def _fastest(samples: Mapping[str, list[Sample]]) -> str:
 def _against(name: str, ours: list[Sample], theirs: list[Sample], peer: str, least: float) -> Row:
     """Of the rounds that both have run."""
     both = min(len(ours), len(theirs))
-    return compare(
+    row = compare(
         SECTION, name, "jobs/s", ours[:both], theirs[:both],
         reference=f"{peer} drain", at_least=least, durability=_ROWS, note=_ONE_PROCESS,
     )  # fmt: skip
+    row.goal = f"≥ {least:g} × {peer}"
+    return row
 
 
 def _row(mode: str, samples: list[Sample], note: str) -> Row:
