@@ -26,6 +26,11 @@ class Unreachable(ClientError):
 
     retryable = True
 
+    def __init__(self, message: str, retry_after: str | None = None) -> None:
+        super().__init__(message)
+        if retry_after is not None and retry_after.isdecimal():
+            self.retry_after = float(retry_after)
+
 
 class PayloadError(ClientError):
     """The payload does not fit; the message says where."""
@@ -95,13 +100,13 @@ def of_body(body: ErrorBody, request_id: str = "") -> Refused:
     )
 
 
-def of_answer(status: int, content: bytes) -> ClientError:
+def of_answer(status: int, content: bytes, retry_after: str | None = None) -> ClientError:
     """The exception for a status of 400 or above; a gateway's own page is no answer of the queue's."""
     try:
         answer = _error_answer.decode(content)
     except msgspec.DecodeError:
         text = content[:200].decode(errors="replace")
         if status >= 500 or status in (408, 429):
-            return Unreachable(f"status {status}, not from the queue: {text}")
+            return Unreachable(f"status {status}, not from the queue: {text}", retry_after)
         return Refused(f"HTTP_{status}", text)
     return of_body(answer.error, answer.meta.request_id)

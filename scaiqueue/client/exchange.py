@@ -51,7 +51,7 @@ class Exchange:
                 )
                 if answer.status < 400:
                     return answer
-                error = of_answer(answer.status, answer.content)
+                error = of_answer(answer.status, answer.content, answer.headers.get("Retry-After"))
             except ClientError as unreachable:
                 error = unreachable
             pause_s = self.backoff.wait_s(attempt, error) if repeat else None

@@ -109,6 +109,11 @@ def test_what_a_gateway_says_is_no_answer(
     assert error.retryable is retryable
 
 
+def test_a_gateway_may_say_when() -> None:
+    assert of_answer(503, b"busy", "7").retry_after == 7
+    assert of_answer(503, b"busy", "Wed, 21 Oct 2015 07:28:00 GMT").retry_after is None
+
+
 async def test_nobody_there() -> None:
     async with Client(
         "http://127.0.0.1:1", "sgk_x", scope="s", backoff=Backoff(attempts=2, base_s=0.001)

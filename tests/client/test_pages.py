@@ -11,10 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.conftest import FIRST_KEY, ApiServer
-from tests.client.conftest import api_servers
 from tests.pages import DOCS
-
-__all__ = ["api_servers"]
 
 
 @pytest.mark.parametrize("page", ["python-sdk.md", "worker.md"])

@@ -15,9 +15,6 @@ import pytest
 
 from scaiqueue.client import SyncClient
 from tests.api.conftest import FIRST_KEY, ApiServer
-from tests.client.conftest import api_servers
-
-__all__ = ["api_servers"]
 
 _numbers = count(1)
 PATIENCE = ("--grace-s", "3600", "--cancel-s", "0.1")

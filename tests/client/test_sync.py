@@ -10,9 +10,6 @@ import pytest
 from scaiqueue.client import Draft, Refused, SyncClient
 from scaiqueue.client.memory import MemoryQueue
 from tests.api.conftest import FIRST_KEY, ApiServer
-from tests.client.conftest import api_servers
-
-__all__ = ["api_servers"]
 
 
 @pytest.fixture(params=["server", "memory"])

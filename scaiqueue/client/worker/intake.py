@@ -13,6 +13,7 @@ from scaiqueue.client.messages import Claimed
 from scaiqueue.client.worker.holding import Holdings
 
 MAX_BATCH = 1000
+# How long an answer is waited for, and at most until the next attempt, when the queue is away.
 _PAUSE_S = 5.0
 
 
@@ -122,12 +123,13 @@ class Intake:
             return
         want.wait_s = 0
         try:
-            # The same claim id answers the same leases; new ones return just as untouched.
-            messages = await self._leases.claim(want)
-            if messages:
-                items = [Return(message.id, message.claim_token) for message in messages]
-                await self._leases.settle("release", items)
-        except ClientError as error:
+            async with asyncio.timeout(_PAUSE_S):
+                # The same claim id answers the same leases; new ones return just as untouched.
+                messages = await self._leases.claim(want)
+                if messages:
+                    items = [Return(message.id, message.claim_token) for message in messages]
+                    await self._leases.settle("release", items)
+        except (ClientError, TimeoutError) as error:
             self._trouble(error)
 
     def stop(self) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from scaiqueue.client.errors import ClientError, LeaseLost, Refused
+from scaiqueue.client.errors import ClientError, Refused
 from scaiqueue.client.leasing import Completion, Failure, Item, Leases, Verb
 from scaiqueue.client.worker.holding import Held, Holdings
 from scaiqueue.client.worker.intake import Intake
@@ -100,8 +100,7 @@ class Settler:
         if error.retryable:
             self._waiting[verb].append((held, item))
             return
-        if not isinstance(error, LeaseLost):
-            self._trouble(error)
+        self._trouble(error)
         if verb == "complete" and error.code in ("SCAIQUEUE_MESSAGE_TOO_LARGE", "VALIDATION_ERROR"):
             # The work is done and its response can't be kept: that is for a person to see.
             failed: Failure = hopeless(held.message, error)
