@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -11,7 +12,9 @@ import pytest
 
 from scaiqueue.client import (
     App,
+    Backoff,
     Claimed,
+    Client,
     Context,
     DeadLetter,
     Draft,
@@ -19,8 +22,11 @@ from scaiqueue.client import (
     Refused,
     RetryLater,
     ThreadContext,
+    Unreachable,
     Worker,
 )
+from scaiqueue.client.memory import MemoryQueue
+from scaiqueue.client.transport import Answer
 from tests.client.conftest import Ground
 from tests.eventually import eventually
 
@@ -301,6 +307,96 @@ async def test_a_second_stop_cancels_and_costs_no_attempt(ground: Ground, thread
     found = await shown(ground, sent.id)
     assert (found["state"], found["attempts"]) == ("pending", 0)
     assert ends.results == [("t", "released")]
+
+
+async def test_several_queues_are_served_by_turns(ground: Ground) -> None:
+    app, seen = App(ground.client), list[str]()
+    one, two = await ground.queue(), await ground.queue()
+
+    @app.job("one", queue=one)
+    async def first(_: None) -> None:
+        seen.append("one")
+
+    @app.job("two", queue=two)
+    async def second(_: None) -> None:
+        seen.append("two")
+
+    for type in ("one", "two"):
+        for _ in range(4):
+            await app.submit(type, None)
+    await Worker(app, concurrency=1, prefetch=1).run(until_empty=True)
+    assert sorted(seen) == ["one"] * 4 + ["two"] * 4
+    assert set(seen[:2]) == {"one", "two"}
+
+
+class Away(MemoryQueue):
+    """Hears nothing of calls whose path ends so, as often as is said."""
+
+    def __init__(self, verb: str, times: int) -> None:
+        super().__init__({"s": ["q"]})
+        self.verb, self.times = verb, times
+
+    async def send(
+        self, method: str, path: str, content: bytes | None, headers: Mapping[str, str], timeout_s: float
+    ) -> Answer:
+        if path.endswith(self.verb) and self.times:
+            self.times -= 1
+            raise Unreachable("away")
+        return await super().send(method, path, content, headers, timeout_s)
+
+    def app(self) -> App:
+        return App(Client(scope="s", transport=self, backoff=Backoff(attempts=1)), queue="q")
+
+
+async def test_a_lease_that_cannot_be_extended_is_lost_when_its_time_is_over() -> None:
+    app, ends, cancelled = Away("/extend", 1000).app(), Ends(), asyncio.Event()
+
+    @app.job("t")
+    async def handle(_: None) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    await handle.submit(None)
+    async with Worker(app, concurrency=1, prefetch=0, visibility_timeout_s=1, hooks=[ends]):
+        await asyncio.wait_for(cancelled.wait(), 20)
+        await eventually(lambda: ("t", "lost") in ends.results)
+
+
+@pytest.mark.parametrize("verb", ["/complete", "/claim"])
+async def test_a_worker_outlives_a_queue_that_is_away(verb: str) -> None:
+    queue = Away(verb, 1)
+    app, done = queue.app(), list[int]()
+
+    @app.job("t")
+    async def handle(number: int) -> None:
+        done.append(number)
+
+    sent = await handle.submit(1)
+    async with Worker(app):
+
+        async def completed() -> bool:
+            shown = await app.client.call("GET", f"/scopes/s/messages/{sent.id}")
+            return bool(shown["state"] == "completed")
+
+        await eventually(completed)
+    assert done == [1]
+
+
+async def test_a_response_that_cannot_be_kept_is_for_a_person_to_see(ground: Ground) -> None:
+    app = App(ground.client, queue=await ground.queue())
+
+    @app.job("t")
+    async def handle(size: int) -> str:
+        return "x" * size
+
+    large, small = [await handle.submit(size) for size in (300_000, 3)]
+    await Worker(app).run(until_empty=True)
+    assert (await shown(ground, small.id))["response"] == "xxx"
+    found = await shown(ground, large.id)
+    assert found["queue"] == "_dead_letter"
+    assert "SCAIQUEUE_MESSAGE_TOO_LARGE" in found["failure_reason"]
 
 
 async def test_a_worker_that_may_claim_nothing_says_so(ground: Ground) -> None:

@@ -174,14 +174,14 @@ class MemoryQueue:
             raise QueueError(Code.SLUG_CONFLICT)
         scope.queues[asked.slug] = Rules(
             asked.slug,
-            "active",
-            asked.ordering,
-            asked.max_depth,
-            asked.overflow_policy,
-            asked.max_retries,
-            (asked.visibility_timeout_s or Settings().visibility_timeout_s) * 1000,
-            backoff_text(asked.backoff),
-            asked.require_claim_token,
+            state="active",
+            ordering=asked.ordering,
+            max_depth=asked.max_depth,
+            overflow=asked.overflow_policy,
+            max_retries=asked.max_retries,
+            visibility_ms=(asked.visibility_timeout_s or Settings().visibility_timeout_s) * 1000,
+            backoff=backoff_text(asked.backoff),
+            require_token=asked.require_claim_token,
         )
         return _Told({"id": asked.slug, "slug": asked.slug, "state": "active"}, 201)
 

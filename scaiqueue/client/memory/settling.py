@@ -14,12 +14,15 @@ from scaiqueue.fallback.transitions import finish, give_back, refusal
 from scaiqueue.queueing import refusals
 from scaiqueue.queueing.message import is_json
 from scaiqueue.records import Flag, Outcome, State
+from scaiqueue.settings import Settings
 
 Settle = Callable[[MemoryScope, Stored, Rules, Any], None]
 
 
 def _complete(scope: MemoryScope, message: Stored, rules: Rules, asked: Complete) -> None:
     response = bytes(asked.response)
+    if len(response) > Settings().max_body_bytes:
+        raise QueueError(Code.SCAIQUEUE_MESSAGE_TOO_LARGE, "The response is larger than a body may be.")
     if response and not is_json(response):
         raise QueueError(Code.VALIDATION_ERROR, details=(Detail("response", "Not JSON"),))
     finish(message.record, State.completed)

@@ -45,7 +45,7 @@ class Intake:
         self._arrived = arrived
         self._settling = settling
         self._trouble = trouble
-        self._asked = 0
+        self._asked = self._failures = 0
         self._dry = True
         self._polled: Want | None = None
         self._turn = asyncio.Event()
@@ -110,9 +110,10 @@ class Intake:
             if not error.retryable:
                 raise
             self._trouble(error)
-            await asyncio.sleep(random.uniform(0, _PAUSE_S))
+            self._failures += 1
+            await asyncio.sleep(random.uniform(0, min(_PAUSE_S, 0.1 * 2 ** min(self._failures, 10))))
             return -1
-        self._polled = None
+        self._polled, self._failures = None, 0
         self._take(want, messages)
         return len(messages)
 
