@@ -24,7 +24,7 @@ from scaiqueue.embedded.children import die_with_parent
 from scaiqueue.rows.tables import messages, scopes
 
 SECTION = "peers"
-OUR_JOBS, PINGS = 40_000, 200
+OUR_JOBS, PINGS = 40_000, 100
 PYTHON = ("saq", "arq", "rq", "dramatiq", "celery", "taskiq", "streaq", "bullmq_python")
 NODE = "bullmq"
 WORKERS = (*PYTHON, NODE)

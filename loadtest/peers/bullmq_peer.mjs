@@ -36,7 +36,7 @@ if (mode === "enqueue") {
   const queue = new Queue("jobs", { connection });
   await queue.waitUntilReady();
   // As tally.py: some to get warm, then such that tell when they left.
-  for (let sent = -150; sent < jobs; sent++) {
+  for (let sent = -100; sent < jobs; sent++) {
     await pause();
     const told = sent < 0 ? argument : `${monotonic()} ${argument}`;
     await queue.add("job", { argument: told }, { removeOnComplete: true });

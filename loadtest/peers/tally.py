@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 ARGUMENT = "x" * 200
 PAUSE_S = 0.02
-WARM = 150
+WARM = 100
 
 
 def cpu() -> float:
