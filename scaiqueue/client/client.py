@@ -13,7 +13,7 @@ import msgspec
 from scaiqueue.client import payloads
 from scaiqueue.client.batching import Batcher
 from scaiqueue.client.errors import Refused
-from scaiqueue.client.exchange import Backoff, Exchange
+from scaiqueue.client.exchange import Backoff, Exchange, read
 from scaiqueue.client.leasing import (
     Completion,
     Extension,
@@ -38,7 +38,11 @@ class _Data(msgspec.Struct):
     data: Message
 
 
-_message = msgspec.json.Decoder(_Data)
+class _Any(msgspec.Struct):
+    data: Any = None
+
+
+_message, _anything = msgspec.json.Decoder(_Data), msgspec.json.Decoder(_Any)
 
 
 class Client:
@@ -165,7 +169,7 @@ class Client:
             query = urlencode({"timeout_s": round(min(left_s, LONGEST_WAIT_S), 3)})
             path = f"{self._path}/messages/{quote(id, safe='')}/wait?{query}"
             answer = await self.exchange.ask("GET", path, wait_s=left_s)
-            found = _message.decode(answer.content).data
+            found = read(_message, answer).data
             if has_ended(found) or left_s <= LONGEST_WAIT_S:
                 return found
 
@@ -179,7 +183,7 @@ class Client:
         """Any other call of the HTTP API: its `data`. Only GET is repeated after a lost answer."""
         content = None if body is None else payloads.encode(body)
         answer = await self.exchange.ask(method, path, content, repeat=method == "GET")
-        return msgspec.json.decode(answer.content)["data"] if answer.content else None
+        return read(_anything, answer).data if answer.content else None
 
     @property
     def _path(self) -> str:

@@ -5,11 +5,22 @@ from __future__ import annotations
 import asyncio
 import random
 from itertools import count
+from typing import TypeVar
 
 import msgspec
 
-from scaiqueue.client.errors import ClientError, of_answer
+from scaiqueue.client.errors import ClientError, Unreachable, of_answer
 from scaiqueue.client.transport import Answer, Transport
+
+T = TypeVar("T")
+
+
+def read(decoder: msgspec.json.Decoder[T], answer: Answer) -> T:
+    """Raises Unreachable: what stands between answered in the queue's place."""
+    try:
+        return decoder.decode(answer.content)
+    except msgspec.DecodeError as error:
+        raise Unreachable(f"status {answer.status}, not from the queue: {error}") from None
 
 
 class Backoff(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from scaiqueue.client.errors import ErrorBody, Refused, of_body
-from scaiqueue.client.exchange import Exchange
+from scaiqueue.client.exchange import Exchange, read
 from scaiqueue.client.messages import Claimed, Settled
 from scaiqueue.client.payloads import encode
 
@@ -100,7 +100,7 @@ class Leases:
 
     async def claim(self, want: Want) -> list[Claimed]:
         answer = await self._exchange.ask("POST", f"{self._path}/claim", encode(want), wait_s=want.wait_s)
-        return _claims.decode(answer.content).data
+        return read(_claims, answer).data
 
     async def settle(self, verb: Verb, items: Sequence[Item], want: Want | None = None) -> Settlement:
         """At most 1,000 items. `want` (with complete and fail) takes the next in the same request."""
@@ -108,7 +108,7 @@ class Leases:
         if want is not None:
             body["claim"] = want
         answer = await self._exchange.ask("POST", f"{self._path}/{verb}", encode(body))
-        found = _settlement.decode(answer.content)
+        found = read(_settlement, answer)
         refused = None if found.claim_error is None else of_body(found.claim_error)
         results = [item if item.error is None else of_body(item.error) for item in found.data]
         return Settlement(results, found.claimed, refused)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from scaiqueue.client.errors import ErrorBody, Refused, of_body
-from scaiqueue.client.exchange import Exchange
+from scaiqueue.client.exchange import Exchange, read
 from scaiqueue.client.messages import Published
 
 MAX_ITEMS = 1000
@@ -48,7 +48,7 @@ class Publisher:
     async def one(self, queue: str, content: bytes) -> Published:
         answer = await self._exchange.ask("POST", self._path(queue), content)
         replay = answer.headers.get("Idempotent-Replay") == "true"
-        made = _one.decode(answer.content).data
+        made = read(_one, answer).data
         return msgspec.structs.replace(made, replay=True) if replay else made
 
     async def many(self, queue: str, contents: Sequence[bytes]) -> list[Published | Refused]:
@@ -59,10 +59,9 @@ class Publisher:
         for attempt in count(1):
             refused: list[tuple[int, Refused]] = []
             for places in _requests(contents, left):
-                body = b'{"messages":[' + b",".join([contents[place] for place in places]) + b"]}"
-                answer = await self._exchange.ask("POST", self._path(queue) + "/batch", body)
-                for place, item in zip(places, _many.decode(answer.content).data, strict=True):
-                    result = results[place] = _result(item)
+                answers = await self._request(queue, [contents[place] for place in places])
+                for place, result in zip(places, answers, strict=True):
+                    results[place] = result
                     if isinstance(result, Refused):
                         refused.append((place, result))
             waits = {
@@ -75,6 +74,16 @@ class Publisher:
             left = list(waits)
             await asyncio.sleep(max(waits.values()))
         return [results[place] for place in range(len(contents))]
+
+    async def _request(self, queue: str, contents: Sequence[bytes]) -> Sequence[Published | Refused]:
+        body = b'{"messages":[' + b",".join(contents) + b"]}"
+        try:
+            answer = await self._exchange.ask("POST", self._path(queue) + "/batch", body)
+        except Refused as error:
+            if error.code == "SCAIQUEUE_MESSAGE_TOO_LARGE" and len(contents) == 1:
+                return [error]
+            raise
+        return [_result(item) for item in read(_many, answer).data]
 
 
 def _result(item: _Item) -> Published | Refused:

@@ -45,11 +45,16 @@ async def test_a_message_all_the_way(ground: Ground) -> None:
 
 async def test_many_succeed_or_fail_by_themselves(ground: Ground) -> None:
     client, queue = ground.client, await ground.queue()
-    drafts = [Draft("t", 1), Draft("t", "x" * 300_000), Draft("", 2), Draft("t", 3)]
-    first, large, untyped, last = await client.publish_many(queue, drafts)
+    drafts = [
+        Draft("t", 1),
+        *(Draft("t", "x" * size) for size in (300_000, 9_000_000)),
+        Draft("", 2),
+        Draft("t", 3),
+    ]
+    first, large, larger, untyped, last = await client.publish_many(queue, drafts)
     assert isinstance(first, Published)
     assert isinstance(last, Published)
-    assert code_of(large) == "SCAIQUEUE_MESSAGE_TOO_LARGE"
+    assert code_of(large) == code_of(larger) == "SCAIQUEUE_MESSAGE_TOO_LARGE"
     assert code_of(untyped) == "VALIDATION_ERROR"
     assert [message.json() for message in await client.claim(queue, 10)] == [1, 3]
 

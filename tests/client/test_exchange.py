@@ -8,9 +8,11 @@ from collections.abc import Mapping
 import pytest
 
 from scaiqueue.client import Backoff, Client, ClientError, Draft, Published, Refused, Unreachable
+from scaiqueue.client.batching import Batcher
 from scaiqueue.client.errors import of_answer
 from scaiqueue.client.memory import MemoryQueue
 from scaiqueue.client.transport import Answer
+from tests.eventually import eventually
 
 QUICK = Backoff(base_s=0.0001)
 
@@ -82,6 +84,27 @@ async def test_what_callers_share_survives_one_who_leaves() -> None:
     assert [message.json() for message in await client.claim("q", 10)] == [1, 2]
 
 
+async def test_what_is_asked_for_as_the_last_answers_come_is_not_forgotten() -> None:
+    go, under_way = asyncio.Event(), list[int]()
+
+    async def send(items: list[int]) -> list[int]:
+        under_way.extend(items)
+        await go.wait()
+        return items
+
+    batcher = Batcher[int, int](send)
+
+    async def twice(number: int) -> list[int]:
+        return [await batcher.submit(number), await batcher.submit(number)]
+
+    first = asyncio.create_task(twice(1))
+    await eventually(lambda: under_way == [1])
+    second = asyncio.create_task(twice(2))
+    await eventually(lambda: under_way == [1, 2])
+    go.set()
+    assert await asyncio.gather(first, second) == [[1, 1], [2, 2]]
+
+
 def test_waits() -> None:
     backoff = Backoff(attempts=4, base_s=1, max_s=5)
     passing = Refused("RATE_LIMITED", "", retryable=True, retry_after=2)
@@ -112,6 +135,19 @@ def test_what_a_gateway_says_is_no_answer(
 def test_a_gateway_may_say_when() -> None:
     assert of_answer(503, b"busy", "7").retry_after == 7
     assert of_answer(503, b"busy", "Wed, 21 Oct 2015 07:28:00 GMT").retry_after is None
+
+
+async def test_an_answer_from_somebody_else() -> None:
+    class Portal(MemoryQueue):
+        async def send(
+            self, method: str, path: str, content: bytes | None, headers: Mapping[str, str], timeout_s: float
+        ) -> Answer:
+            return Answer(200, {}, b"<html>log in</html>")
+
+    client = Client(scope="s", transport=Portal())
+    for call in (client.publish("q", "t"), client.claim("q"), client.call("GET", "/scopes/s")):
+        with pytest.raises(Unreachable, match="not from the queue"):
+            await call
 
 
 async def test_nobody_there() -> None:

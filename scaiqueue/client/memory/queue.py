@@ -58,7 +58,7 @@ _VERBS: dict[str, msgspec.json.Decoder[Any]] = {
 _publish, _claim = msgspec.json.Decoder(Publish), msgspec.json.Decoder(Claim)
 _claim_many = msgspec.json.Decoder(ClaimMany)
 _items = msgspec.json.Decoder(RawItems)
-_LIMIT = Settings().max_body_bytes
+_LIMIT, _LONGEST = Settings().max_body_bytes, Settings().max_batch_bytes
 _KEPT_ALIVE_S = 15.0
 
 
@@ -119,6 +119,8 @@ class MemoryQueue:
         # As a call over a network, it lets others run.
         await asyncio.sleep(0)
         try:
+            if content is not None and len(content) > _LONGEST:
+                raise QueueError(Code.SCAIQUEUE_MESSAGE_TOO_LARGE, "The request is larger than one may be.")
             answer = await self._route(method, path, content or b"{}", headers)
         except QueueError as error:
             body = {"status": "error", "error": error_body(error), "meta": {"request_id": ""}}

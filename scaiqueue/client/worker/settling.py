@@ -16,6 +16,7 @@ IN_FLIGHT = 2
 MAX_ITEMS = 1000
 MAX_BYTES = 4 * 2**20
 _PAUSE_S = 1.0
+_OF_AN_ITEM = ("SCAIQUEUE_MESSAGE_TOO_LARGE", "VALIDATION_ERROR")
 _VERBS: tuple[Verb, ...] = ("complete", "fail", "release")
 
 
@@ -30,14 +31,17 @@ class Settler:
         self._trouble = trouble
         self._waiting: dict[Verb, deque[tuple[Held, Item]]] = {verb: deque() for verb in _VERBS}
         self._tasks: set[asyncio.Task[None]] = set()
+        # A task that has seen that nothing waits takes no more, and is in the set for a moment longer.
+        self._working = 0
 
     @property
     def busy(self) -> bool:
-        return bool(self._tasks)
+        return self._working > 0
 
     def add(self, verb: Verb, held: Held, item: Item) -> None:
         self._waiting[verb].append((held, item))
-        if len(self._tasks) < IN_FLIGHT:
+        if self._working < IN_FLIGHT:
+            self._working += 1
             task = asyncio.get_running_loop().create_task(self._work())
             self._tasks.add(task)
             task.add_done_callback(self._ended)
@@ -54,13 +58,16 @@ class Settler:
         self.intake.nudge()
 
     async def _work(self) -> None:
-        while True:
-            for verb in _VERBS:
-                if batch := self._next(verb):
-                    await self._send(verb, batch)
-                    break
-            else:
-                return
+        try:
+            while True:
+                for verb in _VERBS:
+                    if batch := self._next(verb):
+                        await self._send(verb, batch)
+                        break
+                else:
+                    return
+        finally:
+            self._working -= 1
 
     def _next(self, verb: Verb) -> list[tuple[Held, Item]]:
         waiting, taken, size = self._waiting[verb], list[tuple[Held, Item]](), 0
@@ -80,13 +87,7 @@ class Settler:
         except ClientError as error:
             if want is not None:
                 self.intake.withdraw(want)
-            self._trouble(error)
-            if error.retryable:
-                self._waiting[verb].extendleft(reversed(batch))
-                await asyncio.sleep(_PAUSE_S)
-            else:
-                for held, _ in batch:
-                    self._holdings.drop(held)
+            await self._failed(verb, batch, error)
             return
         for (held, item), result in zip(batch, settlement.results, strict=True):
             if isinstance(result, Refused):
@@ -96,12 +97,26 @@ class Settler:
         if want is not None:
             self.intake.accept(want, settlement.claimed)
 
-    def _refused(self, verb: Verb, held: Held, item: Item, error: Refused) -> None:
+    async def _failed(self, verb: Verb, batch: list[tuple[Held, Item]], error: ClientError) -> None:
+        """Of the whole request: one item that is wrong must not cost the others."""
+        if error.retryable:
+            self._trouble(error)
+            self._waiting[verb].extendleft(reversed(batch))
+            await asyncio.sleep(_PAUSE_S)
+        elif isinstance(error, Refused) and error.code in _OF_AN_ITEM and len(batch) > 1:
+            half = len(batch) // 2
+            await self._send(verb, batch[:half])
+            await self._send(verb, batch[half:])
+        else:
+            for held, item in batch:
+                self._refused(verb, held, item, error)
+
+    def _refused(self, verb: Verb, held: Held, item: Item, error: ClientError) -> None:
         if error.retryable:
             self._waiting[verb].append((held, item))
             return
         self._trouble(error)
-        if verb == "complete" and error.code in ("SCAIQUEUE_MESSAGE_TOO_LARGE", "VALIDATION_ERROR"):
+        if verb == "complete" and isinstance(error, Refused) and error.code in _OF_AN_ITEM:
             # The work is done and its response can't be kept: that is for a person to see.
             failed: Failure = hopeless(held.message, error)
             self._waiting["fail"].append((held, failed))
