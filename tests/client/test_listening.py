@@ -1,16 +1,12 @@
-"""Waiting for one message, and events of a scope, on the queue in memory."""
+"""Waiting for one message, and events of a scope, on a real server and on the queue in memory."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
 
-import pytest
-
 from scaiqueue.client import Published
 from tests.client.conftest import Ground
-
-pytestmark = pytest.mark.parametrize("ground", ["memory"], indirect=True)
 
 
 async def test_waiting_for_the_end_of_a_message(ground: Ground) -> None:
