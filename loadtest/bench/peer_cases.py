@@ -15,6 +15,7 @@ from loadtest.bench.api_server import Deployment, deployment
 from loadtest.bench.http_cases import BATCH, BATCH_IN_FLIGHT, INDEXED, Bench, timed
 from loadtest.bench.measure import ROUNDS, Row, Sample, Spread, cpu_ms, measured
 from loadtest.bench.pipeline import Pipeline
+from loadtest.bench.whole_life import settled
 from loadtest.bench.worker_cases import OUR_JOBS, PINGS, WORKERS, OurWorker, run_program, trickle, worker_rows
 from loadtest.bench.workload import Field, all_ok, bodies, leases, new_ids
 from loadtest.peers.catalogue import CACHE, PEERS, Peer, PeerMissing, command, installed, server_program
@@ -112,6 +113,8 @@ async def run(*, quick: bool = False) -> tuple[list[Row], dict[str, str]]:
             for _ in range(ROUNDS):
                 for name, sample in (*_direct(redis), *(await _http(bench)), *(await worker.round(jobs))):
                     samples.setdefault(name, []).append(sample)
+                # What ours left to the persister must not slow the others down.
+                await settled(deployed)
                 for peer in PEERS:
                     if peer.name not in missing:
                         count = max(500, peer.jobs // (4 if quick else 1))
