@@ -47,6 +47,9 @@ ContentType = Annotated[
 YearSeconds = Annotated[float, Meta(gt=0, le=31_536_000)]
 DelaySeconds = Annotated[float, Meta(ge=0, le=31_536_000)]
 Retries = Annotated[int, Meta(ge=0, le=100)]
+Window = Annotated[
+    int, Meta(ge=1, le=2_592_000, description="How long the key is remembered, instead of the queue's time.")
+]
 
 
 class PatternUse(msgspec.Struct, forbid_unknown_fields=True):
@@ -67,6 +70,7 @@ class Publish(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     priority: Priority = Priority()
     labels: Labels = {}
     idempotency_key: ShortText | None = None
+    idempotency_window_s: Window | None = None
     correlation_id: ShortText | None = None
     causation_id: ShortText | None = None
     parent_id: Uuid | None = None
@@ -159,10 +163,10 @@ def make_draft(
             review_ms=None if review is None else review.timeout_ms,
         )
         if key is not None:
-            window = queue.settings.idempotency_window_s or settings.idempotency_window_s
+            window = asked.idempotency_window_s or queue.settings.idempotency_window_s
             draft.key = queue.scope.keys.idempotency(queue.slug, key)
             draft.options.digest = _digest(asked, body)
-            draft.options.idem_ms = window * 1000
+            draft.options.idem_ms = (window or settings.idempotency_window_s) * 1000
     if queue.scope.body_paths:
         draft.options = draft.options or PublishOptions()
         draft.options.values = body_values(body, queue.scope.body_paths)
