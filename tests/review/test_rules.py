@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.api.conftest import Api, created, failed
@@ -82,6 +83,11 @@ async def test_from_the_rule_to_the_decision(desk: Desk) -> None:
     history = (await http.get(f"{desk.scope}/messages/{message['id']}/history")).json()["data"]
     steps = [(step["event"], step["detail"]) for step in history["transitions"]]
     assert steps == [("published", None), ("escalated", "ask: review"), ("decided", None)]
+    async with httpx.AsyncClient() as plain:
+        text = (await plain.get(desk.api.server.url + "/metrics")).text
+    slug = (await http.get(desk.scope)).json()["data"]["slug"]
+    counted = f'{{action="reviewed",rule="ask",scope="{slug}",tenant="default"}} 1.0'
+    assert f"scaiqueue_rule_actions_total{counted}" in text
 
 
 async def test_a_failed_message_is_asked_about(desk: Desk) -> None:
