@@ -44,12 +44,11 @@ end
 
 -- `route.to` is a queue of another scope: the message waits in this one until it is sent on.
 local function send(m, out, slug, rule)
-  local to = rule.route and rule.route.to
+  local to, overlay = rule.route and rule.route.to, change_overlay(m)
+  overlay.outbound = to or overlay.outbound
   if not count_hop(m, out, rule) then
     return
-  end
-  m.overlay.outbound = to or m.overlay.outbound
-  if not has_room(queue(slug), m) then
+  elseif not has_room(queue(slug), m) then
     return give_up(out, rule, "ROUTE_TARGET")
   end
   out.to = queue(slug)
