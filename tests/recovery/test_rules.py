@@ -13,6 +13,7 @@ from scaiqueue.queueing.rulebook import Asked, Rulebooks, RuleKeeper
 from scaiqueue.routing.actions import Then
 from scaiqueue.rows import documents, scopes
 from scaiqueue.rows.documents import DocumentRow
+from scaiqueue.rows.scopes import ScopeRow
 from tests.recovery.test_recovery import persisting
 from tests.stack import Stack, open_stack
 
@@ -67,12 +68,12 @@ async def _pattern(stack: Stack) -> None:
 
 
 async def _rule(stack: Stack, then: dict[str, Any] = MOVE) -> None:
-    async def announce(_scope: str) -> None:
+    async def nothing(_scope: str | ScopeRow) -> None:
         pass
 
     row = await scopes.find(stack.engine, "default", stack.scope_id)
     assert row is not None
-    keeper = RuleKeeper(stack.engine, Rulebooks(stack.engine, stack.runner, 10, 1000), announce)
+    keeper = RuleKeeper(stack.engine, Rulebooks(stack.engine, stack.runner, 10, 1000), nothing, nothing)
     asked = Asked(
         name="r",
         queue="orders",
