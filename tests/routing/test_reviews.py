@@ -218,3 +218,28 @@ def test_the_dry_run_says_so(bench: Bench) -> None:
     (reply,) = bench.run(call).items
     assert (reply[1], reply[2], reply[10]) == (1, b"b", MINUTE)
     assert read_header(b"{}", reply[7]).hitl_spec == spec()
+
+
+def test_a_claim_that_finds_it_expired_gets_the_next(bench: Bench) -> None:
+    instruct(bench, asks("expired"))
+    (late,) = bench.publish("a", ttl_ms=10)
+    (next_one,) = bench.publish("a")
+    bench.now += 20
+    assert bench.claim("a", want=5)[1] == [next_one]
+    assert bench.members("a", "review") == [late]
+    assert bench.record(late).expires_at == 0
+
+
+def test_a_lease_that_is_lost_for_the_last_time(bench: Bench) -> None:
+    instruct(bench, asks("dead_lettered", ELSEWHERE, "requeue"))
+    (id,) = bench.publish("a", max_retries=1)
+    bench.claim("a", visibility_ms=10)
+    token = bench.token(id)
+    bench.now += 20
+    assert bench.claim("a")[1] == []
+    assert bench.members("b", "review") == [id]
+    late = binding.CompleteItem(id, token, "anna")
+    assert bench.words(binding.complete_call(bench.keys, [late]))[0][0] == "CLAIM_LOST"
+    bench.now += MINUTE
+    assert bench.claim("b")[1] == [id]
+    assert bench.record(id).attempts == 1
