@@ -5,14 +5,14 @@ from __future__ import annotations
 import binascii
 from base64 import b64decode
 from hashlib import sha256
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Raw
 
 from scaiqueue import moments
 from scaiqueue.api.validation import invalid
-from scaiqueue.api.words import DocumentReference, DocumentVersion, Moment, ShortText, Slug, Uuid
+from scaiqueue.api.words import DocumentReference, Moment, ShortText, Uuid
 from scaiqueue.errors import Detail
 from scaiqueue.queueing import refusals
 from scaiqueue.queueing.directory import QueueEntry
@@ -26,6 +26,7 @@ from scaiqueue.queueing.header import (
     is_json_type,
 )
 from scaiqueue.queueing.publish import Draft
+from scaiqueue.review.pattern import PatternUse
 from scaiqueue.review.spec import Spec
 from scaiqueue.routing.values import body_values
 from scaiqueue.scripts.binding import PublishOptions
@@ -50,14 +51,6 @@ Retries = Annotated[int, Meta(ge=0, le=100)]
 Window = Annotated[
     int, Meta(ge=1, le=2_592_000, description="How long the key is remembered, instead of the queue's time.")
 ]
-
-
-class PatternUse(msgspec.Struct, forbid_unknown_fields=True):
-    """A pattern of the scope, its highest version if none is named, and values for its `{{param}}`."""
-
-    name: Slug
-    version: DocumentVersion | None = None
-    parameters: dict[ShortText, Any] = {}
 
 
 class Publish(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
