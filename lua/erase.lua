@@ -10,6 +10,7 @@ holder's token counts no more; or it stays as it is, with the new content.
 @item id uuid the message
 @item envelope bytes? header, newline, body: what stands for it from now on, and for all that share its envelope; empty: an item before it, which shares it, has said so
 @item outcome bytes? response and failure reason, msgpack, likewise; empty: none
+@item alone int(0,1)? 1: from now on it shares its envelope with no other
 @reply OK state
 @reply NOT_FOUND not in the index: the rows may know it
 @complexity O(items * log queue)
@@ -21,6 +22,7 @@ holder's token counts no more; or it stays as it is, with the new content.
 -- @include clock
 -- @include items
 -- @include commit
+-- @include shares
 local ids, records = items()
 local stays, opaque = A_STAY == "1", 8 + 16 + F_OVERLAY + F_OUTCOME
 local replies, envelopes, shared, sizes, outcomes, gone = {}, {}, {}, {}, {}, {}
@@ -41,6 +43,10 @@ for i, id in ipairs(ids) do
       event(change(id, record), stays and "redacted" or "erased", A_ACTOR)
     end
     local envelope, outcome = ARGV[at + A_ENVELOPE], ARGV[at + A_OUTCOME]
+    if ARGV[at + A_ALONE] == "1" then
+      share(record, -1)
+      record[R_SHARED] = ""
+    end
     local stored = record[R_SHARED] ~= "" and record[R_SHARED] or id
     if envelope ~= "" then
       local list = stored == record[R_SHARED] and shared or envelopes
@@ -71,4 +77,5 @@ for i, list in ipairs({ envelopes, shared, outcomes }) do
     redis.call("HSET", keys[i], unpack(list))
   end
 end
+write_shares()
 return { { "OK", commit() }, unpack(replies) }

@@ -12,7 +12,7 @@ evaluate: what a scope's routing rules would make of messages that come one afte
 @item rank int(0,5000) tier * 1000 + score
 @item attempts int(0,65535) how often it has been claimed
 @item values text(16384)? what rules ask of the body, as with publish
-@reply OK matched queue ended rank delay_ms expires overlay steps copies: queue empty where it stays; ended: "archived", the dead letter's reason, or empty; steps: event, queue, detail, rule id; copies: id, queue, ended, steps
+@reply OK matched queue ended rank delay_ms expires overlay steps copies review_ms: review_ms 0 where no rule asks a human; queue empty where it stays; ended: "archived", the dead letter's reason, or empty; steps: event, queue, detail, rule id; copies: id, queue, ended, steps
 @complexity O(items * rules)
 @journal none
 @since 0.2.0
@@ -53,6 +53,7 @@ for i, id in ipairs(IDS) do
   end
   local reply = { "OK", out.matched and 1 or 0, place(out), ended(out), m.rank, m.delay or 0, m.expires }
   reply[8], reply[9], reply[10] = m.overlay and object_text(m.overlay) or "", out.log, copies
+  reply[11] = m.review or 0
   replies[i + 1] = reply
 end
 return replies

@@ -5,39 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import signal
 import socket
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-import msgspec
 
 from loadtest.bench.api_server import Deployment, deployment
 from loadtest.bench.http_cases import BATCH, BATCH_IN_FLIGHT, INDEXED, Bench, timed
 from loadtest.bench.measure import ROUNDS, Row, Sample, Spread, cpu_ms, measured
 from loadtest.bench.pipeline import Pipeline
+from loadtest.bench.whole_life import settled
+from loadtest.bench.worker_cases import OUR_JOBS, PINGS, WORKERS, OurWorker, run_program, trickle, worker_rows
 from loadtest.bench.workload import Field, all_ok, bodies, leases, new_ids
 from loadtest.peers.catalogue import CACHE, PEERS, Peer, PeerMissing, command, installed, server_program
-from scaiqueue.embedded.children import die_with_parent
 from tests.servers import RedisServer, Server, free_port
 
 SECTION = "peers"
 _OURS = "scaiqueue"
-_BOUND_SECONDS = 90.0
 _ROWS = "Rows in MariaDB survive the loss of Redis; an expired lease returns."
-_result = re.compile(rb"^RESULT (.*)$", re.MULTILINE)
-
-
-class Told(msgspec.Struct):
-    """What a peer's program says of itself."""
-
-    jobs: int
-    seconds: float
-    cpu: float
 
 
 class Beanstalkd(Server):
@@ -121,19 +107,27 @@ async def run(*, quick: bool = False) -> tuple[list[Row], dict[str, str]]:
     samples: dict[str, list[Sample]] = {}
     with RedisServer() as redis, deployment(redis) as deployed:
         commands, servers = _prepared(missing)
-        bench = Bench(deployed)
+        bench, worker = Bench(deployed), OurWorker(deployed)
+        jobs = OUR_JOBS // (4 if quick else 1)
         try:
             for _ in range(ROUNDS):
-                for name, sample in (*_direct(redis), *(await _http(bench))):
+                for name, sample in (*_direct(redis), *(await _http(bench)), *(await worker.round(jobs))):
                     samples.setdefault(name, []).append(sample)
+                # What ours left to the persister must not slow the others down.
+                await settled(deployed)
                 for peer in PEERS:
                     if peer.name not in missing:
-                        jobs = max(500, peer.jobs // (4 if quick else 1))
-                        await _measure(peer, commands[peer.name], redis, servers, jobs, samples, missing)
+                        count = max(500, peer.jobs // (4 if quick else 1))
+                        await _measure(peer, commands[peer.name], redis, servers, count, samples, missing)
         finally:
             for server in servers.values():
                 server.close()
-    rows = [_ours(name, found) for name, found in samples.items() if name.startswith(_OURS)]
+    rows = [
+        _ours(name, found)
+        for name, found in samples.items()
+        if name.startswith(_OURS) and not name.startswith(f"{_OURS} worker")
+    ]
+    rows += worker_rows(samples)
     for peer in PEERS:
         if peer.name not in missing:
             rows += [_row(peer, mode, samples[f"{peer.name} {mode}"]) for mode in ("enqueue", "drain")]
@@ -173,39 +167,26 @@ async def _measure(
     for mode, word in (("enqueue", "enqueue"), ("drain", "work")):
         try:
             with measured(jobs, {peer.server: pid}) as sample:
-                told = await asyncio.to_thread(_told, peer, [*words, word, url, str(jobs)])
+                told = await asyncio.to_thread(
+                    run_program, [*words, word, url, str(jobs)], _environment(peer)
+                )
         except PeerMissing as error:
             missing[peer.name] = f"{mode}: {error}"
             return
         sample.count, sample.seconds = told.jobs, told.seconds
         sample.cpu["client" if mode == "enqueue" else "worker"] = told.cpu
         samples.setdefault(f"{peer.name} {mode}", []).append(sample)
-
-
-def _told(peer: Peer, words: list[str]) -> Told:
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            process_group=0,
-            preexec_fn=die_with_parent,
-            env={**os.environ, "PEER_FOLDER": str(CACHE / peer.name), "C_FORCE_ROOT": "1"},
-        )
+    if peer.name in WORKERS:
         try:
-            process.wait(_BOUND_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        output.seek(0)
-        written = output.read()
-    found = _result.search(written)
-    if found is None:
-        raise PeerMissing(
-            f"no result within {_BOUND_SECONDS:.0f} s: {written[-300:].decode(errors='replace')}"
-        )
-    return msgspec.json.decode(found[1], type=Told)
+            latency = await asyncio.to_thread(trickle, words, url, PINGS, _environment(peer))
+        except PeerMissing as error:
+            missing[f"{peer.name} latency"] = str(error)
+        else:
+            samples.setdefault(f"{peer.name} latency", []).append(latency)
+
+
+def _environment(peer: Peer) -> dict[str, str]:
+    return {"PEER_FOLDER": str(CACHE / peer.name), "C_FORCE_ROOT": "1"}
 
 
 def _direct(redis: RedisServer) -> list[tuple[str, Sample]]:

@@ -8,7 +8,7 @@ import uvloop
 from arq import create_pool
 from arq.connections import RedisSettings
 from arq.worker import Worker, func
-from tally import ARGUMENT, Tally, cpu, tell
+from tally import ARGUMENT, Tally, cpu, tell, trickling
 
 mode, url, jobs = sys.argv[1], sys.argv[2], int(sys.argv[3])
 settings = RedisSettings.from_dsn(url)
@@ -22,11 +22,17 @@ async def enqueue() -> None:
     tell(jobs, time.perf_counter() - began, cpu() - used)
 
 
+async def trickle() -> None:
+    pool = await create_pool(settings)
+    for argument in trickling():
+        await pool.enqueue_job("job", argument)
+
+
 async def work() -> None:
     tally = Tally()
 
     async def job(_ctx, argument):  # type: ignore[no-untyped-def]
-        tally.tick()
+        tally.tick(argument)
 
     worker = Worker(
         [func(job, name="job")],
@@ -39,4 +45,4 @@ async def work() -> None:
     await worker.async_run()
 
 
-uvloop.run(enqueue() if mode == "enqueue" else work())
+uvloop.run({"enqueue": enqueue, "trickle": trickle}.get(mode, work)())

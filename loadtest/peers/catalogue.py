@@ -65,6 +65,12 @@ PEERS = (
         2000,
         f"{_REDIS_ONLY} A dead worker's jobs are reclaimed after its timeout.",
     ),
+    Peer(
+        "bullmq_python",
+        ("bullmq>=3.4", "hiredis", "uvloop"),
+        2000,
+        f"{_REDIS_ONLY} Stalled jobs of a dead worker return to waiting.",
+    ),
     Peer("bullmq", _NPM, 10_000, f"{_REDIS_ONLY} Stalled jobs of a dead worker return to waiting."),
     Peer(
         "beanstalkd",

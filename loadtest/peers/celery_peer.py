@@ -3,7 +3,7 @@
 import sys
 
 from celery import Celery
-from tally import ARGUMENT, Tally, told
+from tally import ARGUMENT, Tally, told, trickling
 
 mode, url, jobs = sys.argv[1], sys.argv[2], int(sys.argv[3])
 app = Celery("peer", broker=url)
@@ -13,7 +13,7 @@ tally = Tally()
 
 @app.task(name="job")
 def job(argument: str) -> None:
-    tally.tick()
+    tally.tick(argument)
 
 
 def enqueue() -> None:
@@ -23,6 +23,9 @@ def enqueue() -> None:
 
 if mode == "enqueue":
     told(jobs, enqueue)
+elif mode == "trickle":
+    for argument in trickling():
+        job.delay(argument)
 else:
     app.worker_main(
         [

@@ -8,7 +8,7 @@ os.environ["dramatiq_queue_prefetch"] = "500"  # noqa: SIM112 (dramatiq's spelli
 
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
-from tally import ARGUMENT, Tally, told
+from tally import ARGUMENT, Tally, told, trickling
 
 mode, url, jobs = sys.argv[1], sys.argv[2], int(sys.argv[3])
 broker = RedisBroker(url=url)
@@ -18,7 +18,7 @@ tally = Tally()
 
 @dramatiq.actor
 def job(argument: str) -> None:
-    tally.tick()
+    tally.tick(argument)
 
 
 def enqueue() -> None:
@@ -28,6 +28,9 @@ def enqueue() -> None:
 
 if mode == "enqueue":
     told(jobs, enqueue)
+elif mode == "trickle":
+    for argument in trickling():
+        job.send(argument)
 else:
     dramatiq.Worker(broker, worker_threads=2).start()
     threading.Event().wait()

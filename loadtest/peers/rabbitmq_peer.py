@@ -32,7 +32,7 @@ def work() -> None:
 
     def job(_channel, method, _properties, _body):  # type: ignore[no-untyped-def]
         channel.basic_ack(method.delivery_tag)
-        tally.tick()
+        tally.tick(ARGUMENT)
 
     channel.basic_consume(QUEUE, job)
     channel.start_consuming()

@@ -5,7 +5,7 @@ import sys
 
 from redis import Redis
 from rq import Queue, SimpleWorker
-from tally import ARGUMENT, Tally, told
+from tally import ARGUMENT, Tally, told, trickling
 
 mode, url, jobs = sys.argv[1], sys.argv[2], int(sys.argv[3])
 connection = Redis.from_url(url)
@@ -14,7 +14,7 @@ tally = Tally()
 
 
 def job(argument: str) -> None:
-    tally.tick()
+    tally.tick(argument)
 
 
 def enqueue() -> None:
@@ -26,8 +26,11 @@ def enqueue() -> None:
 
 if mode == "enqueue":
     told(jobs, enqueue)
+elif mode == "trickle":
+    for argument in trickling():
+        queue.enqueue("rq_peer.job", argument, result_ttl=60)
 else:
     logging.disable(logging.WARNING)
     # The worker imports the job by its name: let that be this module.
     sys.modules["rq_peer"] = sys.modules["__main__"]
-    SimpleWorker([queue], connection=connection).work(burst=True)
+    SimpleWorker([queue], connection=connection).work(burst=mode == "work")

@@ -5,7 +5,7 @@ import sys
 
 import uvloop
 from saq import Queue, Worker
-from tally import ARGUMENT, Tally, cpu, tell
+from tally import ARGUMENT, Tally, cpu, tell, trickling
 
 mode, url, jobs = sys.argv[1], sys.argv[2], int(sys.argv[3])
 queue = Queue.from_url(url)
@@ -22,13 +22,20 @@ async def enqueue() -> None:
     await queue.disconnect()
 
 
+async def trickle() -> None:
+    await queue.connect()
+    for argument in trickling():
+        await queue.enqueue("job", argument=argument)
+    await queue.disconnect()
+
+
 async def work() -> None:
     tally = Tally()
 
     async def job(_ctx, *, argument):  # type: ignore[no-untyped-def]
-        tally.tick()
+        tally.tick(argument)
 
     await Worker(queue, functions=[("job", job)], concurrency=10, dequeue_timeout=1).start()
 
 
-uvloop.run(enqueue() if mode == "enqueue" else work())
+uvloop.run({"enqueue": enqueue, "trickle": trickle}.get(mode, work)())

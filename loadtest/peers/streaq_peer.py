@@ -5,7 +5,7 @@ import time
 
 import anyio
 from streaq import Worker
-from tally import ARGUMENT, Tally, cpu, tell
+from tally import ARGUMENT, Tally, cpu, tell, trickling
 
 mode, url, jobs = sys.argv[1], sys.argv[2], int(sys.argv[3])
 worker = Worker(redis_url=url, concurrency=64)
@@ -14,7 +14,7 @@ tally = Tally()
 
 @worker.task(name="job", ttl=0)
 async def job(argument: str) -> None:
-    tally.tick()
+    tally.tick(argument)
 
 
 async def enqueue() -> None:
@@ -25,4 +25,11 @@ async def enqueue() -> None:
         tell(jobs, time.perf_counter() - began, cpu() - used)
 
 
-anyio.run(enqueue if mode == "enqueue" else worker.run_async, backend_options={"use_uvloop": True})
+async def trickle() -> None:
+    async with worker:
+        for argument in trickling():
+            await job.enqueue(argument)
+
+
+chosen = {"enqueue": enqueue, "trickle": trickle}.get(mode, worker.run_async)
+anyio.run(chosen, backend_options={"use_uvloop": True})

@@ -5,7 +5,7 @@ import sys
 import time
 
 import uvloop
-from tally import ARGUMENT, Tally, cpu, tell
+from tally import ARGUMENT, Tally, cpu, tell, trickling
 from taskiq.api import run_receiver_task
 from taskiq_redis import RedisStreamBroker
 
@@ -16,7 +16,7 @@ tally = Tally()
 
 @broker.task(task_name="job")
 async def job(argument: str) -> None:
-    tally.tick()
+    tally.tick(argument)
 
 
 async def enqueue() -> None:
@@ -28,9 +28,16 @@ async def enqueue() -> None:
     await broker.shutdown()
 
 
+async def trickle() -> None:
+    await broker.startup()
+    for argument in trickling():
+        await job.kiq(argument)
+    await broker.shutdown()
+
+
 async def work() -> None:
     broker.is_worker_process = True
     await run_receiver_task(broker, max_async_tasks=100, run_startup=True)
 
 
-uvloop.run(enqueue() if mode == "enqueue" else work())
+uvloop.run({"enqueue": enqueue, "trickle": trickle}.get(mode, work)())

@@ -19,10 +19,10 @@ local function had(o, slug, dedup_ms, id)
 end
 
 -- False where a bounded subscription has no room for one more.
-local function has_room_for(slug, q, o)
+local function has_room_for(slug, q, reviewed)
   local mine = queue(slug)
   mine.max_depth, mine.ordering, mine.overflow, mine.loaded = q.max_depth, q.ordering, q.overflow, true
-  local target = make_room(mine, not o.review_ms)
+  local target = make_room(mine, not reviewed)
   return target == mine
 end
 
@@ -38,7 +38,7 @@ local function invite(id, o, q, envelope, r)
       local copy = derived_id(id, list[at + 1], "broadcast")
       if not had(o, slug, list[at + 3], copy) then
         local to = guests.list
-        if q.max_depth > 0 and not has_room_for(slug, settings(q), o) then
+        if q.max_depth > 0 and not has_room_for(slug, settings(q), o.review_ms or (r and r.review)) then
           to = guests.late
           log_event(copy, "dead_lettered", "_dead_letter", 0, actor, "overflow")
         else

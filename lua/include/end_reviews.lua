@@ -4,20 +4,35 @@
 -- @include decided_at
 local REVIEW_BYTES = 8388608 -- a header is read with its body: a call stops there, after one message at least
 
-local function on_timeout(id, record)
+local function object_in(text)
+  local known, value = pcall(cjson.decode, text)
+  return known and type(value) == "table" and value or {}
+end
+
+-- The spec of a message and for how long it awaits a human, by the rule that put it there, or else its header.
+local function asked_of(id, record)
+  if bit.band(record[R_FLAGS], F_OVERLAY) ~= 0 then
+    local overlay = object_in(redis.call("HGET", SCOPE_ROOT .. ":overlay", id) or "")
+    if type(overlay.hitl_spec) == "string" then
+      return object_in(overlay.hitl_spec), tonumber(overlay.review_ms)
+    end
+  end
   local key, field = ":body", id
   if record[R_SHARED] ~= "" then
     key, field = ":shared", record[R_SHARED]
   end
   local envelope = redis.call("HGET", SCOPE_ROOT .. key, field) or ""
-  local known, header = pcall(cjson.decode, (envelope:match("^[^\n]*")))
-  local spec = known and type(header) == "table" and header.hitl_spec
-  local outcome_named = type(spec) == "table" and spec.on_timeout
-  return type(outcome_named) == "string" and outcome_named or "expire"
+  return object_in((envelope:match("^[^\n]*"))).hitl_spec, record[R_DUE] - record[R_CREATED]
+end
+
+local function on_timeout(id, record)
+  local spec, ms = asked_of(id, record)
+  local named = type(spec) == "table" and spec.on_timeout
+  return type(named) == "string" and named or "expire", ms
 end
 
 -- The name of the event that it makes.
-local function time_out(c, q, how)
+local function time_out(c, q, how, again_ms)
   local record, option = c.record, how:match("^auto:(.+)$")
   if option then
     finish(c, S_COMPLETED)
@@ -30,7 +45,7 @@ local function time_out(c, q, how)
     event(c, "requeued", "", "review_timeout")
     return "requeued"
   elseif how == "escalate" and record[R_VERB] ~= V_ESCALATE then
-    record[R_VERB], record[R_DUE] = V_ESCALATE, now + record[R_DUE] - record[R_CREATED]
+    record[R_VERB], record[R_DUE] = V_ESCALATE, now + again_ms
     record[R_RANK] = math.max(record[R_RANK], 4000 + record[R_RANK] % 1000)
     c.to, c.to_set, c.score = q, "review", record[R_DUE]
     event(c, "escalated", "", "review_timeout")

@@ -4,7 +4,7 @@ local function meet_rules(id, o, q, envelope)
   -- stylua: ignore
   local m = { id = id, envelope = envelope, rank = o.rank or 2500, attempts = 0, expires = expiry(o),
     deadline = o.deadline or 0, retries = o.max_retries or QUEUES_RETRIES, delay = o.delay_ms, cause = "p",
-    values = o.values and decoded(o.values) }
+    values = o.values and decoded(o.values), review = o.review_ms }
   local before = #copies
   local out = follow_rules(m, "p", q, copies)
   if not out.matched and #out.log == 0 then
@@ -13,7 +13,7 @@ local function meet_rules(id, o, q, envelope)
   return {
     m = m,
     leaves = out.dead or out.archived or out.to,
-    ended = out.dead or out.archived,
+    review = m.review,
     log = function()
       log_steps(m, out)
     end,

@@ -1,5 +1,6 @@
 -- Brings what the rules decided into a message's record and into this call's writes.
 -- @include bury
+-- @include await_review
 -- @include follow_rules
 -- @include object_text
 local overlays, copies, copied = {}, {}, {}
@@ -24,10 +25,12 @@ local function obey(c, m, out)
     bury(c, out.dead)
   elseif out.archived then
     finish(c, S_ARCHIVED)
+  elseif m.review then
+    await_review(c, out.to or queue(record[R_QUEUE]), m.review)
   elseif out.to then
     enter(c, out.to, now + (m.delay or 0))
   end
-  return out.dead or out.archived or out.to
+  return out.dead or out.archived or m.review or out.to
 end
 
 -- The copies become messages; their part of the journal entry is returned: the count of what was published.

@@ -37,13 +37,13 @@ local function reroute(trigger, c, q, name, actor, detail)
   elseif trigger == "x" and m.expires <= now then
     m.expires = 0
   end
-  if out.dead or out.archived or out.to then
+  if out.dead or out.archived or m.review or out.to then
     event(c, name, actor, detail)
   end
   log_steps(m, out)
   local placed = obey(c, m, out)
   overlays_now[c.id], c.delay = m.overlay, m.delay
-  if trigger == "d" and out.to then
+  if trigger == "d" and (m.review or out.to) then
     record[R_ATTEMPTS] = 0
   end
   return placed

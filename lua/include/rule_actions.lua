@@ -1,6 +1,7 @@
 -- What the `then` of a rule does to a message `m`.
 -- @include rule_changes
 -- @include rule_sending
+-- @include rule_review
 -- The queue that a rule sends messages to, if any.
 local function target_of(rule)
   return rule.route and rule.route.queue or rule.escalate and rule.escalate.queue
@@ -17,6 +18,7 @@ local function act(rule, m, here, out)
     change_overlay(m).priority, m.rank = raise.priority, raise.rank
     note_step(out, "escalated", here.slug, rule)
   end
+  m.review = raise.review_ms or m.review
   if rule.archive then
     out.archived = true
     note_step(out, "archived", here.slug, rule)
@@ -24,5 +26,8 @@ local function act(rule, m, here, out)
     copy(rule, m, out, slug)
   elseif slug then
     send(m, out, slug, rule)
+  end
+  if raise.spec and not out.dead then
+    ask_human(m, out, slug or here.slug, rule, slug)
   end
 end

@@ -4,10 +4,12 @@
 -- @include rule_changes
 local follow_rules
 
--- True where a rule may send one more message into the queue.
-local function has_room(q)
+-- True where a rule may send a message into the queue; what awaits a human needs no room.
+local function has_room(q, m)
   if may_enter(q, "active", "relay") then
     return false
+  elseif m.review then
+    return true
   elseif q.max_depth > 0 and not q.depth then
     q.depth = redis.call("ZCARD", q.root .. ":pending") + redis.call("ZCARD", q.root .. ":scheduled")
   end
@@ -25,24 +27,33 @@ local function count_in(m, q)
   m.counted = q
 end
 
--- `route.to` is a queue of another scope: the message waits in this one until it is sent on; its header brings the
--- hops along.
-local function send(m, out, slug, rule)
+local function give_up(out, rule, reason)
+  out.dead = reason
+  note_step(out, "dead_lettered", "_dead_letter", rule, reason)
+end
+
+-- False where that is one hop too many. The header of what came from another scope brings the hops along.
+local function count_hop(m, out, rule)
   local hops = (m.hops or tonumber(header_value(m, "hops")) or 0) + 1
-  local to = rule.route and rule.route.to
   m.hops, change_overlay(m).hops = hops, hops
-  m.overlay.outbound = to or m.overlay.outbound
   if hops > rule_limits() then
-    out.dead = "ROUTING_LOOP"
-  elseif not has_room(queue(slug)) then
-    out.dead = "ROUTE_TARGET"
-  else
-    out.to = queue(slug)
-    count_in(m, out.to)
-    note_step(out, "routed", slug, rule, to and rule.name .. ": to " .. to)
-    return
+    give_up(out, rule, "ROUTING_LOOP")
   end
-  note_step(out, "dead_lettered", "_dead_letter", rule, out.dead)
+  return not out.dead
+end
+
+-- `route.to` is a queue of another scope: the message waits in this one until it is sent on.
+local function send(m, out, slug, rule)
+  local to, overlay = rule.route and rule.route.to, change_overlay(m)
+  overlay.outbound = to or overlay.outbound
+  if not count_hop(m, out, rule) then
+    return
+  elseif not has_room(queue(slug), m) then
+    return give_up(out, rule, "ROUTE_TARGET")
+  end
+  out.to = queue(slug)
+  count_in(m, not m.review and out.to or nil)
+  note_step(out, "routed", slug, rule, to and rule.name .. ": to " .. to)
 end
 
 local function copy(rule, m, out, slug)

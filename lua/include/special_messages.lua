@@ -2,6 +2,7 @@
 -- where they go, what leaves.
 -- @include write_changes
 -- @include bury
+-- @include await_review
 -- @include idempotency
 -- @include make_room
 local meet = nil -- the rules, where there are some
@@ -16,7 +17,7 @@ local function admit(id, o, q, duplicate, full, envelope)
   end
   local target, r = q, meet and meet(id, o, q, envelope)
   if q.max_depth > 0 and not (r and r.leaves) and q.access ~= "broadcast" then
-    target = make_room(q, not o.review_ms)
+    target = make_room(q, not (o.review_ms or (r and r.review)))
     if not target then
       if r then
         r.forget()
@@ -56,9 +57,8 @@ local function place(id, o, q, target, seq, envelope, n)
   local placed = r and r.obey(c)
   if target ~= q then
     bury(c, "overflow")
-  elseif o.review_ms and not (placed and r.ended) then
-    record[R_STATE], record[R_DUE] = S_REVIEW, now + o.review_ms
-    c.to, c.to_set, c.score = placed or target, "review", now + o.review_ms
+  elseif o.review_ms and not placed then
+    await_review(c, target, o.review_ms)
   elseif not placed then
     enter(c, target, now + (r and r.delay() or o.delay_ms or 0))
   end

@@ -5,14 +5,14 @@ from __future__ import annotations
 import binascii
 from base64 import b64decode
 from hashlib import sha256
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Raw
 
 from scaiqueue import moments
 from scaiqueue.api.validation import invalid
-from scaiqueue.api.words import DocumentReference, DocumentVersion, Moment, ShortText, Slug, Uuid
+from scaiqueue.api.words import DocumentReference, Moment, ShortText, Uuid
 from scaiqueue.errors import Detail
 from scaiqueue.queueing import refusals
 from scaiqueue.queueing.directory import QueueEntry
@@ -26,6 +26,7 @@ from scaiqueue.queueing.header import (
     is_json_type,
 )
 from scaiqueue.queueing.publish import Draft
+from scaiqueue.review.pattern import PatternUse
 from scaiqueue.review.spec import Spec
 from scaiqueue.routing.values import body_values
 from scaiqueue.scripts.binding import PublishOptions
@@ -47,14 +48,9 @@ ContentType = Annotated[
 YearSeconds = Annotated[float, Meta(gt=0, le=31_536_000)]
 DelaySeconds = Annotated[float, Meta(ge=0, le=31_536_000)]
 Retries = Annotated[int, Meta(ge=0, le=100)]
-
-
-class PatternUse(msgspec.Struct, forbid_unknown_fields=True):
-    """A pattern of the scope, its highest version if none is named, and values for its `{{param}}`."""
-
-    name: Slug
-    version: DocumentVersion | None = None
-    parameters: dict[ShortText, Any] = {}
+Window = Annotated[
+    int, Meta(ge=1, le=2_592_000, description="How long the key is remembered, instead of the queue's time.")
+]
 
 
 class Publish(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -67,6 +63,7 @@ class Publish(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     priority: Priority = Priority()
     labels: Labels = {}
     idempotency_key: ShortText | None = None
+    idempotency_window_s: Window | None = None
     correlation_id: ShortText | None = None
     causation_id: ShortText | None = None
     parent_id: Uuid | None = None
@@ -159,10 +156,10 @@ def make_draft(
             review_ms=None if review is None else review.timeout_ms,
         )
         if key is not None:
-            window = queue.settings.idempotency_window_s or settings.idempotency_window_s
+            window = asked.idempotency_window_s or queue.settings.idempotency_window_s
             draft.key = queue.scope.keys.idempotency(queue.slug, key)
             draft.options.digest = _digest(asked, body)
-            draft.options.idem_ms = window * 1000
+            draft.options.idem_ms = (window or settings.idempotency_window_s) * 1000
     if queue.scope.body_paths:
         draft.options = draft.options or PublishOptions()
         draft.options.values = body_values(body, queue.scope.body_paths)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from scaiqueue.api.drafts import NULL_BODY, Publish
 from scaiqueue.api.validation import invalid
-from scaiqueue.errors import Detail, QueueError
-from scaiqueue.nesting import TOO_DEEP, too_deep
+from scaiqueue.errors import Detail
 from scaiqueue.queueing.directory import QueueEntry
-from scaiqueue.queueing.header import MAX_HEADER, is_json_type
+from scaiqueue.queueing.header import is_json_type
+from scaiqueue.review.pattern import expand
 from scaiqueue.review.spec import Spec, faults
-from scaiqueue.review.template import expanded, filled_bytes, parameters_of
-from scaiqueue.rows.documents import DocumentRow
 
 if TYPE_CHECKING:
     from scaiqueue.services import Services
@@ -55,37 +51,5 @@ async def review_of(services: Services, queue: QueueEntry, asked: Publish) -> Sp
         if wrong := faults(spec, place):
             raise invalid(*wrong)
         return spec
-    reference = use.name if use.version is None else f"{use.name}@{use.version}"
-    return expand(await services.patterns.get(queue.scope.id, reference), use.parameters, "hitl_pattern.")
-
-
-def expand(pattern: DocumentRow, parameters: dict[str, Any], prefix: str) -> Spec:
-    """The pattern's spec with its parameters' values. Raises VALIDATION_ERROR, whose fields begin with
-    `prefix`, where one is missing or makes no spec."""
-    template = msgspec.json.decode(pattern.document)
-    missing = [name for name in parameters_of(template) if name not in parameters]
-    if missing:
-        raise invalid(
-            *(Detail(f"{prefix}parameters.{name}", "Required field is missing") for name in missing)
-        )
-    if deep := [name for name, value in parameters.items() if too_deep(value)]:
-        raise invalid(*(Detail(f"{prefix}parameters.{name}", TOO_DEEP) for name in deep))
-    if filled_bytes(template, parameters) > MAX_HEADER:
-        raise invalid(Detail(f"{prefix}parameters", f"They make a spec of more than {MAX_HEADER} bytes"))
-    return checked_spec(expanded(template, parameters), f"{prefix}spec")
-
-
-def checked_spec(values: Any, place: str) -> Spec:
-    """Raises VALIDATION_ERROR."""
-    try:
-        spec = msgspec.convert(values, Spec)
-    except msgspec.ValidationError as error:
-        raise _named(error, place) from None
-    if wrong := faults(spec, place):
-        raise invalid(*wrong)
-    return spec
-
-
-def _named(error: msgspec.ValidationError, place: str) -> QueueError:
-    text, _, at = str(error).partition(" - at `$")
-    return invalid(Detail(place + at.rstrip("`"), text))
+    pattern = await services.patterns.get(queue.scope.id, use.reference)
+    return expand(pattern, use.parameters, "hitl_pattern.")

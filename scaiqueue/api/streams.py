@@ -8,13 +8,14 @@ import msgspec
 from msgspec import Meta
 
 from scaiqueue import moments
-from scaiqueue.api.drafts import ContentType, Labels, PatternUse, Retries, YearSeconds
+from scaiqueue.api.drafts import ContentType, Labels, Retries, YearSeconds
 from scaiqueue.api.endpoint import Call
 from scaiqueue.api.failures import ErrorBody
 from scaiqueue.api.words import DocumentReference, Moment, ShortText, Uuid
 from scaiqueue.errors import Code, QueueError
 from scaiqueue.queueing.directory import ScopeEntry
 from scaiqueue.queueing.header import Priority, Source
+from scaiqueue.review.pattern import PatternUse
 from scaiqueue.review.spec import Spec
 from scaiqueue.rows.streams import StreamRow
 from scaiqueue.streams.template import TEXT_TYPE, Template, read_template, shown

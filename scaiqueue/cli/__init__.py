@@ -23,6 +23,7 @@ for _name, _help in {
     "osqueue": "osqueue's protocol, for its clients and workers.",
     "worker": "The agents.",
     "persister": "Writes rows beside API processes that run with SCAIQUEUE_PERSIST=false.",
+    "run": "A worker for the jobs of a program.",
     "doctor": "Check servers and settings, with remedies.",
     "status": "Depths, lag and mode of a running queue.",
     "top": "The busiest queues, live.",

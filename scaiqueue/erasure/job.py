@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils import uuid7
 
 from scaiqueue.erasure import metrics
-from scaiqueue.erasure.index import Index
+from scaiqueue.erasure.index import Erased, Index
 from scaiqueue.erasure.places import OF_MESSAGES, OF_STREAMS, OF_SUBJECT, Erase, Target
 from scaiqueue.erasure.streams import Streams
 from scaiqueue.erasure.subject import Subject
@@ -213,12 +213,13 @@ class _Run:
         row = self._row
         for ids in await self._reached(self._cursor.under_way):
             if row.dry_run:
-                indexed = await self._index.count(scope, ids)
+                done = Erased(await self._index.count(scope, ids), {})
             else:
-                indexed = await self._index.erase(scope, ids, row.actor, redact=row.mode == "redact")
+                done = await self._index.erase(scope, ids, row.actor, redact=row.mode == "redact")
                 metrics.messages_total.labels(row.mode).inc(len(ids))
-            self._add({"found": len(ids), "index": indexed})
-            self._add(await self._rows(OF_MESSAGES, self._target(scope.scope_id, ids)))
+            self._add({"found": len(ids), "index": done.found})
+            target = msgspec.structs.replace(self._target(scope.scope_id, ids), headers=done.headers)
+            self._add(await self._rows(OF_MESSAGES, target))
         self._cursor.under_way = []
 
     async def _reached(self, ids: list[str]) -> list[list[str]]:

@@ -14,15 +14,25 @@ CRITICAL = 4000
 _encode = msgspec.json.Encoder().encode
 
 
-def _on_timeout(header: bytes) -> str:
-    spec = read_header(header).hitl_spec
+class _Ruled(msgspec.Struct):
+    """For how long a rule asked a human; 0: none did."""
+
+    review_ms: int = 0
+
+
+_ruled = msgspec.json.Decoder(_Ruled).decode
+
+
+def _on_timeout(header: bytes, overlay: bytes) -> str:
+    spec = read_header(header, overlay).hitl_spec
     named = spec.get("on_timeout") if isinstance(spec, dict) else None
     return named if isinstance(named, str) else "expire"
 
 
 def end_review(work: Work, message: Message, header: bytes) -> None:
-    """As `on_timeout` of the spec in the header says; without one it expires."""
-    record, how = message.record, _on_timeout(header)
+    """As `on_timeout` of the spec says, that of a rule before that in the header; without one it expires."""
+    record, overlay = message.record, message.overlay.encode()
+    how = _on_timeout(header, overlay)
     if how.startswith("auto:") and (option := how.removeprefix("auto:")):
         finish(record, State.completed)
         decided = {"decision": option, "fields": {}, "reviewer": "system:timeout"}
@@ -33,7 +43,8 @@ def end_review(work: Work, message: Message, header: bytes) -> None:
         work.change(message, "requeued", "", "review_timeout")
     elif how == "escalate" and record.verb != "escalate":
         record.verb = "escalate"
-        record.due_at = work.now + record.due_at - record.created_at
+        ruled_ms = _ruled(overlay).review_ms if overlay else 0
+        record.due_at = work.now + (ruled_ms or record.due_at - record.created_at)
         record.rank = max(record.rank, CRITICAL + record.rank % 1000)
         work.change(message, "escalated", "", "review_timeout")
     else:

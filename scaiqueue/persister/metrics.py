@@ -1,4 +1,4 @@
-"""What the persister shows to Prometheus; one series a shard at most."""
+"""What the persister shows to Prometheus."""
 
 from __future__ import annotations
 
@@ -24,3 +24,9 @@ commit_seconds = Histogram(
 )
 retries = Counter("scaiqueue_persister_retries_total", "Transactions that were tried again", ["cause"])
 quarantined = Counter("scaiqueue_persister_quarantined_total", "Messages that the row store refused")
+rule_actions = Counter(
+    "scaiqueue_rule_actions_total",
+    "What routing rules did: moved, copied, transformed, escalated, reviewed (put before a human), archived, "
+    "tripped (the breaker); without a rule's name: looped (ROUTING_LOOP), unplaced (ROUTE_TARGET)",
+    ["tenant", "scope", "rule", "action"],
+)

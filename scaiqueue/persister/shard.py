@@ -191,6 +191,7 @@ class ShardJournal:
         for keys, ids in rows.forget.items():
             self._to_forget.setdefault(keys, []).extend(ids)
         await self.committed(self.shard.number, self.position)
+        await self._retried(lambda: self.writer.rule_counts.add(batch))
 
     async def _prepare(self, behind: int, published: int) -> tuple[Batch, Rows]:
         """The longest part of the inbox behind so many entries that is within the bounds of a batch."""

@@ -19,6 +19,7 @@ from scaiqueue.persister import metrics
 from scaiqueue.persister.batch import Batch, Refused, Rows, ScopeBatch, rate_counts
 from scaiqueue.persister.collect import refusal
 from scaiqueue.persister.message_rows import heading_of, split
+from scaiqueue.persister.rule_counts import RuleCounts
 from scaiqueue.records import Version, decode_record
 from scaiqueue.rows import positions, rates, streams
 from scaiqueue.rows.bulk import (
@@ -58,6 +59,7 @@ class Writer:
         self.redis = redis
         # One commits while the other's batch is made ready; more would only make batches smaller.
         self.slots = asyncio.Semaphore(IN_FLIGHT)
+        self.rule_counts = RuleCounts(engine)
         self._idle: list[AsyncConnection] = []
         self._advance = advance
         self.bulk: BulkWriter = SqliteBulk() if is_sqlite(engine) else MariaDbBulk()

@@ -98,11 +98,14 @@ class Claimer:
                 stands_s = await standing()
                 taken = await self._take(scope, request)
                 left = deadline - time.monotonic()
-                if taken or left <= 0 or self._room.closing or (gone is not None and gone.done()):
+                if taken or left <= 0 or self._room.closing:
                     seat.pass_on = bool(taken) or seat.woken.is_set()
                     return taken
                 with metrics.claims_waiting.track_inprogress():
                     await _first(seat.woken, gone, min(left, stands_s))
+                if gone is not None and gone.done():
+                    seat.pass_on = seat.woken.is_set()
+                    return []
 
     async def _take(self, scope: ScopeEntry, request: ClaimRequest) -> list[Lease]:
         leases: list[Lease] = []

@@ -79,7 +79,9 @@ def read_header(raw: bytes, overlay: bytes = b"") -> Header:
 def _overlaid(header: Header, overlay: bytes) -> Header:
     changes: dict[str, Any] = {}
     for name, value in msgspec.json.decode(overlay, type=dict[str, Any]).items():
-        if name in _KINDS:
+        if name == "hitl_spec":
+            changes[name] = msgspec.json.decode(value)
+        elif name in _KINDS:
             changes[name] = msgspec.convert(value, _KINDS[name])
     return msgspec.structs.replace(header, **changes)
 

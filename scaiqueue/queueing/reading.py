@@ -99,8 +99,8 @@ class MessageReader:
         parts = await self._parts(scope, message_id)
         if parts is None:
             row = await self.row(scope, message_id)
-            return row.record, read_header(row.header)
-        return decode_record(parts[0]), read_header(split_envelope(parts[1]).header)
+            return row.record, read_header(row.header, row.overlay)
+        return decode_record(parts[0]), read_header(split_envelope(parts[1]).header, parts[3])
 
     async def row(self, scope: ScopeEntry, message_id: str) -> MessageRow:
         row = await messages.find(self._engine, scope.id, message_id)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
 import msgspec
+from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils import uuid7
 
@@ -14,9 +15,10 @@ from scaiqueue.keys import SYSTEM_QUEUES, ScopeKeys
 from scaiqueue.moments import now_ms
 from scaiqueue.routing.actions import Route, Then
 from scaiqueue.routing.checks import NO_TRUST, Abroad, checked, invalid_rule
+from scaiqueue.routing.escalation import PLACE, ruled_spec
 from scaiqueue.routing.program import compile_rules
-from scaiqueue.routing.stored import compiled, decode_definition, encode_definition
-from scaiqueue.rows import queues, routing_rules, scopes
+from scaiqueue.routing.stored import Definition, compiled, decode_definition, encode_definition
+from scaiqueue.rows import documents, queues, routing_rules, scopes
 from scaiqueue.rows.routing_rules import Rulebook, RuleNameTaken, RuleRow
 from scaiqueue.rows.scopes import ScopeRow
 from scaiqueue.scripts import binding
@@ -111,7 +113,7 @@ class RuleKeeper:
 
     async def change(self, scope: ScopeRow, keys: ScopeKeys, rule: RuleRow, asked: Asked) -> RuleRow:
         """Raises as `create`."""
-        columns = await self._columns(scope, asked)
+        columns = await self._columns(scope, asked, decode_definition(rule.definition))
         if columns["position"] is None:
             del columns["position"]
         try:
@@ -177,7 +179,9 @@ class RuleKeeper:
                 why = "A broadcast queue and its subscriptions can't be targets"
                 raise invalid_rule(Detail(f"then.{name}.queue", why))
 
-    async def _columns(self, scope: ScopeRow, asked: Asked) -> dict[str, Any]:
+    async def _columns(
+        self, scope: ScopeRow, asked: Asked, before: Definition | None = None
+    ) -> dict[str, Any]:
         async def find_queue(reference: str) -> str | None:
             row = await queues.find(self._engine, scope.id, reference)
             return None if row is None else row.slug
@@ -189,6 +193,7 @@ class RuleKeeper:
             asked.trigger, asked.queue, asked.when, asked.then, find_queue, find_abroad
         )
         await self._refuse_broadcast(scope, definition.then)
+        definition = await self._with_review(scope, definition, before)
         if definition.then.route is not None and definition.then.route.scope is not None:
             await self._open_outbound(scope)
         return {
@@ -215,6 +220,28 @@ class RuleKeeper:
             return None
         terms = await terms_between(self._engine, scope.id, other.id)
         return Abroad(other.id, target.slug) if any(each.lets_into(target.id) for each in terms) else None
+
+    async def _with_review(
+        self, scope: ScopeRow, definition: Definition, before: Definition | None
+    ) -> Definition:
+        """With what the pattern that it names makes; `before` is kept where that is the same, though the
+        pattern may be gone. Raises SCAIQUEUE_INVALID_RULE."""
+        escalate = definition.then.escalate
+        use = escalate.hitl_pattern if escalate is not None else None
+        if escalate is None or use is None:
+            return definition
+        known = before.then.escalate if before is not None else None
+        if before is not None and known is not None and known.hitl_pattern == use:
+            return replace(definition, review=before.review)
+        pattern = await documents.patterns.find(self._engine, scope.id, use.reference)
+        if pattern is None:
+            raise invalid_rule(Detail(PLACE, f"The scope has no pattern {use.reference}"))
+        try:
+            review = ruled_spec(pattern, use)
+        except QueueError as error:
+            raise invalid_rule(*error.details) from None
+        escalate = replace(escalate, hitl_pattern=replace(use, version=pattern.version))
+        return replace(definition, then=replace(definition.then, escalate=escalate), review=review)
 
 
 def _taken(name: str) -> QueueError:

@@ -41,6 +41,9 @@ _PENDING = State.pending.name
 # no place for.
 _SPECIAL = 1 | 2 | 32 | 64 | 128
 
+# A key of its own is all that differs in the headers of many messages.
+_KEY_NAME, _KEY = b"idempotency_key", b'"idempotency_key":"'
+
 Template = tuple[bytes, ...]
 _Key = tuple[object, ...]
 _kept: dict[_Key, Template | None] = {}
@@ -54,17 +57,22 @@ def _keep(key: _Key, header: bytes, template: Template | None) -> Template | Non
     return template
 
 
-def _make(place: Place, record: Record, header: bytes, effective_rank: int | None) -> Template | None:
-    """Open in published messages: id, body, created at, updated at; in claimed ones: id, body, attempts,
-    claimed by, created at, updated at, visible at, token, lease end. None where the content isn't JSON."""
+def _make(
+    place: Place, record: Record, header: bytes, effective_rank: int | None, own_key: bytes = b""
+) -> Template | None:
+    """Open in published messages: id, body, created at, updated at; in claimed ones: id, body, the message's
+    own idempotency key if it has one, attempts, claimed by, created at, updated at, visible at, token, lease
+    end. None where the content isn't JSON, or the key is something else."""
     read = read_header(header)
-    if not is_json_header(read):
+    if not is_json_header(read) or (own_key and read.idempotency_key != own_key.decode(errors="replace")):
         return None
     fields = fields_of(place, "", record, read, b"null", NO_OUTCOME, effective_rank)
     fields |= {"id": _open_text, "body": _open, "created_at": _open_text, "updated_at": _open_text}
     if record.state == State.claimed:
         fields |= {"attempts": _open, "claimed_by": _open, "visible_at": _open_text}
         fields |= {"claim_token": _open_text, "lease_expires_at": _open_text}
+    if own_key:
+        fields["idempotency_key"] = _open_text
     return tuple(_encode(fields).split(_OPEN))
 
 
@@ -126,45 +134,63 @@ def _splice(places: Mapping[str, Place], lease: Lease, parts: list[bytes]) -> No
     messages = iter(lease.messages)
     for message_id, raw, envelope in zip(messages, messages, messages, strict=True):
         header, _, body = envelope.partition(b"\n")
+        shared, own_key = header, b""
+        if _KEY in header:
+            shared, own_key = _cut(header)
         # Lease end, update, attempts and flags; rank; queue, limits, origin and holder; the header.
-        shape = b"".join((raw[20:35], raw[41:43], raw[54:], header))
+        shape = b"".join((raw[20:35], raw[41:43], raw[54:], shared))
         if shape in shapes:
             filled = shapes[shape]
         else:
-            filled = shapes[shape] = _fill(places, raw, header, lease.token)
+            filled = shapes[shape] = _fill(places, raw, header, shared, own_key, lease.token)
         if filled is None or not is_json(body):
             parts += (b",", _encode(_claimed_message(places, lease, message_id, raw, envelope)))
             continue
-        before, after_id, after_body, after = filled
-        parts += (before, message_id, after_id, body, after_body, _at_bytes(raw[48:54]), after)
+        before, after_id, after_body, after_key, after = filled
+        if own_key:
+            body = b"".join((body, after_body, own_key))
+        parts += (before, message_id, after_id, body, after_key, _at_bytes(raw[48:54]), after)
 
 
-def _fill(places: Mapping[str, Place], raw: bytes, header: bytes, token: bytes) -> Template | None:
-    """The template of a claimed message, open only for id, body and time of creation."""
+def _cut(header: bytes) -> tuple[bytes, bytes]:
+    """A header without its idempotency key, and that key: together they are the header again. Where the text
+    could be read in two ways nothing is cut."""
+    before, _, rest = header.partition(_KEY)
+    own_key, _, after = rest.partition(b'"')
+    if not own_key or b"\\" in header or header.count(_KEY_NAME) > 1:
+        return header, b""
+    return b"%b\0%b" % (before, after), own_key
+
+
+def _fill(
+    places: Mapping[str, Place], raw: bytes, header: bytes, shared: bytes, own_key: bytes, token: bytes
+) -> Template | None:
+    """The template of a claimed message, open only for id, body, its own key and time of creation."""
     if raw[34] & _SPECIAL:
         return None
     upto = 55 + raw[54]
     slug = raw[55:upto].decode()
     place = places[slug]
-    key = (place.queue_id, header, raw[41:43])
+    key = (place.queue_id, shared, raw[41:43])
     if key in _kept:
         template = _kept[key]
     else:
         record = _record(slug, State.claimed, int.from_bytes(raw[41:43]))
-        template = _keep(key, header, _make(place, record, header, None))
+        template = _keep(key, header, _make(place, record, header, None, own_key))
     if template is None:
         return None
-    before, after_id, after_body, after_attempts, after_holder, after_created = template[:6]
-    after_updated, after_visible, after_token, after = template[6:]
+    before, after_id, *middle, after_attempts, after_holder, after_created = template[:-4]
+    after_updated, after_visible, after_token, after = template[-4:]
     lease_end, updated_at = _at_bytes(raw[20:26]), _at_bytes(raw[26:32])
-    body_to_creation = b"%b%d%b%b%b" % (
-        after_body, int.from_bytes(raw[32:34]), after_attempts, _holder_json(raw[upto:]), after_holder,
+    to_creation = b"%b%d%b%b%b" % (
+        middle[-1], int.from_bytes(raw[32:34]), after_attempts, _holder_json(raw[upto:]), after_holder,
     )  # fmt: skip
+    after_body = middle[0] if own_key else b""
     to_the_end = (
         after_created, updated_at, after_updated, lease_end, after_visible, token, after_token, lease_end,
         after,
     )  # fmt: skip
-    return b"," + before, after_id, body_to_creation, b"".join(to_the_end)
+    return b"," + before, after_id, after_body, to_creation, b"".join(to_the_end)
 
 
 @lru_cache(4096)

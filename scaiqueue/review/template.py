@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-_placeholder = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_.-]{0,63})\s*\}\}")
+placeholder = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_.-]{0,63})\s*\}\}")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -19,7 +19,7 @@ def parameters_of(spec: Any) -> list[str]:
 
 def _names(value: Any) -> Iterator[str]:
     if isinstance(value, str):
-        yield from _placeholder.findall(value)
+        yield from placeholder.findall(value)
     elif isinstance(value, dict):
         for part in value.values():
             yield from _names(part)
@@ -49,8 +49,8 @@ def expanded(spec: Any, parameters: Mapping[str, Any]) -> Any:
 
 def _filled(value: Any, parameters: Mapping[str, Any], *, keep: bool) -> Any:
     if isinstance(value, str):
-        whole = _placeholder.fullmatch(value) if keep else None
-        return parameters[whole[1]] if whole else _placeholder.sub(_text_of(parameters), value)
+        whole = placeholder.fullmatch(value) if keep else None
+        return parameters[whole[1]] if whole else placeholder.sub(_text_of(parameters), value)
     if isinstance(value, dict):
         return {
             name: _filled(part, parameters, keep=keep or name == "content") for name, part in value.items()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from scaiqueue.errors import Detail
 from scaiqueue.queueing.header import Priority
+from scaiqueue.review.pattern import PatternUse
 
 TargetQueue = Annotated[
     str, Meta(min_length=1, max_length=128, description="Id or slug", examples=["urgent"])
@@ -42,11 +43,13 @@ class Transform(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_d
 
 
 class Escalate(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """Raises the priority, never lowers it, and may send the message to another queue."""
+    """Raises the priority, never lowers it, and may send the message to another queue. With `hitl_pattern` it
+    awaits a human's decision there: parameters may hold `{{type}}`, `{{labels.<name>}}` and other texts of
+    the message; the version is the highest when the rule is stored, if none is named."""
 
     priority: Priority | None = None
     queue: TargetQueue | None = None
-    hitl_pattern: Any = None
+    hitl_pattern: PatternUse | None = None
 
 
 class Then(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -79,10 +82,8 @@ def wrong_actions(then: Then, trigger: str) -> list[Detail]:
         wrong.append(Detail("then", f"Only one of {' and '.join(ends)} is possible"))
     if then.transform is not None and then.transform == Transform():
         wrong.append(Detail("then.transform", "Must change something"))
-    if then.escalate is not None and then.escalate.hitl_pattern is not None:
-        wrong.append(Detail("then.escalate.hitl_pattern", "A human review can't be asked for by a rule yet"))
-    elif then.escalate is not None and then.escalate == Escalate():
-        wrong.append(Detail("then.escalate", "Must have priority or queue"))
+    if then.escalate is not None and then.escalate == Escalate():
+        wrong.append(Detail("then.escalate", "Must have priority, queue or hitl_pattern"))
     for name, queue in (
         ("route", then.route.queue if then.route else None),
         ("escalate", then.escalate.queue if then.escalate else None),
@@ -105,9 +106,7 @@ def _after_the_end(then: Then, trigger: str) -> list[Detail]:
                 Detail("then", "A completed message stays so: route with mode copy is all that is possible")
             ]
         return []
-    moves = then.target is not None or then.archive
-    return (
-        []
-        if moves
-        else [Detail("then", "The message expires: route it, escalate it to a queue, or archive it")]
-    )
+    moves = then.target is not None or then.archive or (then.escalate and then.escalate.hitl_pattern)
+    if moves:
+        return []
+    return [Detail("then", "The message expires: route it, escalate it to a queue or a human, or archive it")]

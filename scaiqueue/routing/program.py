@@ -9,10 +9,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from scaiqueue.keys import OUTBOUND
+from scaiqueue.review.spec import Spec
 from scaiqueue.routing.actions import Route, Then
 from scaiqueue.routing.conditions import OPERATORS, Group, Node, Not, Test, tests_of
+from scaiqueue.routing.escalation import cut
 
 TRIGGERS = {
     "message_published": "p",
@@ -27,7 +30,8 @@ _json = msgspec.json.Encoder().encode
 
 
 class CompiledRule(Struct, frozen=True):
-    """A rule that is in force; `queue` "" is any."""
+    """A rule that is in force; `queue` "" is any. `review` is what it asks a human. The scripts read it when
+    the rule matches, from `spec_at`: its first and last byte in the contents."""
 
     id: str
     name: str
@@ -35,6 +39,8 @@ class CompiledRule(Struct, frozen=True):
     queue: str
     when: Node
     then: Then
+    review: Spec | None = None
+    spec_at: tuple[int, int] | None = None
 
 
 class Program(NamedTuple):
@@ -46,7 +52,8 @@ class Program(NamedTuple):
 
 def compile_rules(rules: Sequence[CompiledRule], max_hops: int, max_matches: int) -> Program:
     """`rules` in their order."""
-    parts, index, start = [], [f"{max_hops} {max_matches}"], 0
+    rules, parts = _with_specs(rules)
+    index, start = [f"{max_hops} {max_matches}"], sum(map(len, parts))
     for trigger, letter in TRIGGERS.items():
         chosen = [rule for rule in rules if rule.trigger == trigger]
         if chosen:
@@ -74,6 +81,20 @@ def compile_filters(conditions: Sequence[Node]) -> Filters:
         if not always:
             rows.emit(condition, lambda: -1, lambda: 0)
     return Filters(rows.fields(), rows.flat(), starts)
+
+
+def _with_specs(rules: Sequence[CompiledRule]) -> tuple[list[CompiledRule], list[bytes]]:
+    """The rules with the places of what they ask humans, and that in a row: pieces of JSON and fields."""
+    placed, specs, start = [], [], 0
+    for rule in rules:
+        if rule.review is not None:
+            pieces: list[Any] = list(cut(rule.review))
+            pieces[1::2] = map(_spec, pieces[1::2])
+            specs.append(_pack(pieces))
+            rule = replace(rule, spec_at=(start, start + len(specs[-1]) - 1))
+            start += len(specs[-1])
+        placed.append(rule)
+    return placed, specs
 
 
 def body_paths(rules: Sequence[CompiledRule]) -> tuple[str, ...]:
@@ -186,6 +207,8 @@ def _action(rule: CompiledRule) -> dict[str, Any]:
             queue=escalate.queue,
             priority=escalate.priority,
             rank=None if escalate.priority is None else escalate.priority.rank,
+            review_ms=None if rule.review is None else rule.review.timeout_ms,
+            spec=rule.spec_at,
         )
     if then.archive:
         action["archive"] = True

@@ -6,17 +6,19 @@ from typing import Any
 
 import msgspec
 
+from scaiqueue.review.spec import Spec
 from scaiqueue.routing.actions import Then
 from scaiqueue.routing.conditions import Reader
 from scaiqueue.routing.program import CompiledRule
 from scaiqueue.rows.routing_rules import Rulebook, enabled
 
 
-class Definition(msgspec.Struct, frozen=True):
-    """The JSON column."""
+class Definition(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The JSON column; `review` is what the pattern that `then` names made when the rule was stored."""
 
     when: Any
     then: Then
+    review: Spec | None = None
 
 
 encode_definition = msgspec.json.Encoder().encode
@@ -29,5 +31,7 @@ def compiled(book: Rulebook) -> list[CompiledRule]:
     for row in enabled(book):
         definition = decode_definition(row.definition)
         when = Reader().read_optional(definition.when)
-        found.append(CompiledRule(row.id, row.name, row.trigger, row.queue, when, definition.then))
+        found.append(
+            CompiledRule(row.id, row.name, row.trigger, row.queue, when, definition.then, definition.review)
+        )
     return found

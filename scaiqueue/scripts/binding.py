@@ -339,6 +339,8 @@ class EraseItem(NamedTuple):
     """bytes: header, newline, body: what stands for it from now on, and for all that share its envelope; empty: an item before it, which shares it, has said so."""
     outcome: Arg = ""
     """bytes: response and failure reason, msgpack, likewise; empty: none."""
+    alone: Arg = ""
+    """int(0, 1): 1: from now on it shares its envelope with no other."""
 
 
 def erase_call(

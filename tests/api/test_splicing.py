@@ -11,7 +11,7 @@ import pytest
 from scaiqueue import moments
 from scaiqueue.keys import ScopeKeys, Shard
 from scaiqueue.queueing.claim import Lease
-from scaiqueue.queueing.header import Header, Priority, Source, encode_header
+from scaiqueue.queueing.header import Header, Priority, Source, encode_header, read_header
 from scaiqueue.queueing.message import NO_OUTCOME, ClaimedMessage, Message, Place, fields_of
 from scaiqueue.queueing.publish import Draft, Published
 from scaiqueue.queueing.splicing import claimed_json, published_json
@@ -28,6 +28,10 @@ HEADERS = [
     Header(type="t", content_type="application/vnd.a+json; v=1", ttl_seconds=1.5, parent_id=ID),
     Header(type="t", priority=Priority("high", 7), idempotency_key="k" * 200),
     Header(type="t", labels={str(n): "x" * 200 for n in range(64)}),
+    Header(type="t", idempotency_key="k1", priority=Priority("low")),
+    Header(type="t", idempotency_key='é"\\'),
+    Header(type="t", labels={"idempotency_key": "k1"}),
+    Header(type="t", labels={"idempotency_key": "k1"}, idempotency_key="k1"),
 ]
 
 
@@ -68,6 +72,43 @@ def test_claimed_messages(header: Header) -> None:
     expected = [whole(kind, header, body) for kind in records for body in bodies]
     for _ in range(2):  # the second time templates are kept
         assert claimed_json({"jobs": PLACE}, leases) == b"[" + b",".join(expected) + b"]"
+
+
+def test_messages_that_differ_in_their_keys() -> None:
+    def batch(*labels: str) -> tuple[Lease, bytes]:
+        messages, expected = list[bytes](), list[bytes]()
+        for number, label in enumerate(labels):
+            named = {"idempotency_key": label} if label else {}
+            # One by one they share a shape, a template, or neither.
+            for header in (
+                Header(type="t", idempotency_key=f"k{number}", labels=named),
+                Header(type="t", labels={"idempotency_key": f"k{number}"}),
+                Header(type="t", labels=named, idempotency_key=None if number % 2 else "same"),
+            ):
+                messages += (ID.encode(), encode_record(record()), join_envelope(encode_header(header), b"1"))
+                expected.append(whole(record(), header, b"1"))
+        return Lease(b"1.42", messages, {}), b",".join(expected)
+
+    for labels in (("", "", ""), ("same", "k1", "k0"), ("", "k1", "")):
+        for _ in range(2):
+            given, expected = batch(*labels)
+            assert claimed_json({"jobs": PLACE}, [given]) == b"[%b]" % expected
+
+
+def test_a_header_that_says_it_twice() -> None:
+    """As a direct caller may write it: what counts is what a reader finds."""
+    for text in (
+        b'{"type":"t","labels":{"idempotency_key":"k"},"idempotency_key": "k"}',
+        b'{"type":"t","labels":{"idempotency_key":"k"},"idempotency\\u005fkey":"k"}',
+        b'{"type":"t","idempotency_key":"k","idempotency_key":"l"}',
+        b'{"type":"t","idempotency_key":"","labels":{}}',
+        b'{"type":"t","idempotency_key":"k',
+    ):
+        envelope = join_envelope(text, b"1")
+        expected = whole(record(), read_header(text), b"1")
+        for _ in range(2):
+            given = Lease(b"1.42", [ID.encode(), encode_record(record()), envelope], {})
+            assert claimed_json({"jobs": PLACE}, [given]) == b"[%b]" % expected
 
 
 @pytest.mark.parametrize(

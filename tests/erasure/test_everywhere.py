@@ -343,6 +343,48 @@ async def test_an_erasure_that_died_goes_on_where_it_was(site: Site) -> None:
     assert await site.traces(ADA) == []
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_copy_that_a_rule_changed_keeps_its_own_form(site: Site) -> None:
+    http, scope = site.api.http, await site.api.scope()
+    base, queue = f"/scopes/{scope['id']}", await site.api.queue(scope, consumer_mode="broadcast")
+    subscriptions = f"{base}/queues/{queue['slug']}/subscriptions"
+    for name in ("a", "b"):
+        created(await http.post(subscriptions, json={"name": name}))
+    rule = {
+        "name": "mark",
+        "queue": f"{queue['slug']}.a",
+        "trigger": "message_failed",
+        "then": {"transform": {"labels": {"again": ADA}}},
+    }
+    created(await http.post(f"{base}/routing-rules", json=rule))
+    body = {"type": "t", "body": {"n": 1}, "source": {"type": "crm", "id": ADA}, "labels": {"customer": ADA}}
+    published = created(await http.post(f"{base}/queues/{queue['slug']}/messages", json=body))
+    (failing,) = (await http.post(f"{subscriptions}/a/claim")).json()["data"]
+    later = {"reason": ADA, "retry_after_s": 0.05}
+    assert (await http.post(f"{base}/messages/{failing['id']}/fail", json=later)).status_code == 200
+
+    done = await site.erase(subject={"source_id": ADA}, mode="redact")
+    assert done["counts"]["found"] == 3
+    rules = ["mod_scaiqueue_routing_rules.definition", f"sq:{{{scope['shard']}}}:default:{scope['id']}:rules"]
+    assert await site.traces(ADA) == rules
+    common = {"customer": "[redacted]"}
+    for name, labels in (("a", {**common, "again": "[redacted]"}), ("b", common)):
+        claim = await http.post(f"{subscriptions}/{name}/claim", json={"wait_s": 5})
+        (copy,) = claim.json()["data"]
+        assert (copy["labels"], copy["body"]) == (labels, {"n": 0})
+        assert copy["parent_id"] == published["id"]
+        assert (await http.post(f"{base}/messages/{copy['id']}/complete")).status_code == 200
+        await eventually(lambda taken=copy["id"]: _forgotten(site, scope, taken))
+        row = (await http.get(f"{base}/messages/{copy['id']}")).json()["data"]
+        assert (row["labels"], row["body"], row["parent_id"]) == (labels, {"n": 0}, published["id"])
+    assert await _unshared(site, scope)
+
+
+async def _forgotten(site: Site, scope: dict[str, Any], message_id: str) -> bool:
+    state = f"sq:{{{scope['shard']}}}:default:{scope['id']}:state"
+    return not await site.redis.hexists(state, message_id)
+
+
 async def test_bad_and_foreign_calls_are_refused(api: Api) -> None:
     for subject, field in (
         ({}, "subject"),

@@ -108,3 +108,11 @@ def test_a_redacted_spec_keeps_the_names_that_decisions_are_checked_against() ->
             },
         ]
     }
+
+
+def test_what_a_rule_asked_a_human_says_nothing_any_more() -> None:
+    spec = {"sections": [{"type": "context", "title": "Ada ordered", "content": ["Ada"]}], "timeout_s": 60}
+    asked = {"hitl_spec": msgspec.json.encode(spec).decode(), "review_ms": 60_000, "hops": 1}
+    left = redacted(Content(HEADER, BODY, msgspec.json.encode(asked)))
+    assert b"Ada" not in left.header + left.overlay
+    assert msgspec.json.decode(left.header)["hitl_spec"]["timeout_s"] == 60

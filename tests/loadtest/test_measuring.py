@@ -12,6 +12,7 @@ from loadtest.bench.http_driver import drive, each, repeated, request
 from loadtest.bench.measure import Row, Sample, Spread, compare
 from loadtest.bench.pipeline import Pipeline, pack
 from loadtest.bench.report import Machine, Results, write
+from loadtest.bench.worker_cases import worker_rows
 from loadtest.bench.workload import Field, all_ok, bodies, leases, new_ids
 from tests.servers import RedisServer
 
@@ -75,6 +76,24 @@ def test_a_life_by_the_scripts_as_it_is_measured(redis_server: RedisServer) -> N
         with pytest.raises(RuntimeError, match="refused"):
             all_ok(pipeline.run(field.completes([(held[0][0], b"9.9")], 1), 1))
         pipeline.close()
+
+
+def test_the_worker_is_held_against_the_fastest_of_the_others() -> None:
+    def rounds(seconds: float, p50: float) -> list[Sample]:
+        return [Sample(1000, seconds, values={"p50 ms": p50, "p99 ms": 2 * p50}) for _ in range(3)]
+
+    seconds = {"scaiqueue worker": 0.1, "saq": 1.0, "rq": 2.0, "bullmq": 0.12}
+    samples = {
+        f"{name} {mode}": rounds(taken, 10 * taken)
+        for name, taken in seconds.items()
+        for mode in ("enqueue", "drain", "latency")
+    }
+    found = {row.name: (row.reference, row.met) for row in worker_rows(samples)}
+    assert found["scaiqueue worker drain"] == ("saq drain", True)
+    assert found["scaiqueue worker, to bullmq on Node"] == ("bullmq drain", False)
+    assert found["scaiqueue worker latency, publish to handler start, p50"] == ("bullmq", True)
+    alone = {name: kept for name, kept in samples.items() if name.startswith("scaiqueue")}
+    assert [row.met for row in worker_rows(alone)] == [None] * 3
 
 
 def test_results_name_what_was_not_run(tmp_path: Path) -> None:

@@ -33,10 +33,13 @@ def run_page(url: str, key: str, page: Path = PAGE) -> list[Any]:
 async def test_the_routed_pipeline() -> None:
     async with private_stack() as stack:
         answers = run_page(stack.url, stack.key)
-    _scope, fifo, by_priority, rule, dry, *published, claimed = answers
+    _scope, fifo, by_priority, rule, dry, *published, claimed, _pattern, ask, asked = answers
     assert (fifo["ordering"], by_priority["ordering"]) == ("fifo", "priority")
     assert (rule["name"], rule["enabled"]) == ("premium-first", True)
     assert (dry["outcome"], dry["queue"]) == ("routed", "priority-orders")
     assert [order["queue"] for order in published] == ["new-orders", "priority-orders", "new-orders"]
     assert [order["body"]["order"] for order in claimed] == [2, 1, 3]
     assert [order["queue"] for order in claimed] == ["priority-orders", "new-orders", "new-orders"]
+    assert ask["then"]["escalate"]["hitl_pattern"]["version"] == 1
+    assert (asked["outcome"], asked["queue"]) == ("awaiting_review", "new-orders")
+    assert asked["hitl_spec"]["sections"][0]["title"] == "order.created (basic) failed"

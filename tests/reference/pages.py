@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from types import ModuleType
 
 import msgspec
+from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
 from scaiqueue.access import metrics as access_metrics
 from scaiqueue.audit import metrics as audit_metrics
+from scaiqueue.client.metrics import Metrics as JobMetrics
 from scaiqueue.erasure import metrics as erasure_metrics
 from scaiqueue.errors import Code
 from scaiqueue.events import metrics as event_metrics
@@ -123,13 +124,16 @@ def metrics_page() -> str:
         f"scopes the rest share one label value.\n\n## `/metrics` of the API\n\n{api}\n"
         "## `/metrics` of the osqueue port\n\nThe API's own, but for `scaiqueue_http_…`, and\n\n"
         f"{head}{''.join(_metrics((osqueue_metrics,)))}\n"
-        f"## The worker, on `SCAIQUEUE_WORKER_METRICS_PORT`\n\n{head}{''.join(_metrics((agent_metrics, webhook_metrics)))}"
+        f"## The worker, on `SCAIQUEUE_WORKER_METRICS_PORT`\n\n{head}{''.join(_metrics((agent_metrics, webhook_metrics)))}\n"
+        "## A worker of jobs, on `scaiqueue run --metrics-port`\n\n"
+        f"{head}{''.join(_metrics((JobMetrics(CollectorRegistry()),)))}"
     )
 
 
-def _metrics(modules: Iterable[ModuleType]) -> Iterable[str]:
-    for module in modules:
-        for metric in vars(module).values():
+def _metrics(holders: Iterable[object]) -> Iterable[str]:
+    """Of modules, or of an object that has them."""
+    for holder in holders:
+        for metric in vars(holder).values():
             if isinstance(metric, MetricWrapperBase):
                 (family,) = metric.describe()
                 name = family.name + ("_total" if family.type == "counter" else "")

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from scaiqueue.review.spec import Spec
 from scaiqueue.routing.actions import Then
 from scaiqueue.routing.conditions import Reader
 from scaiqueue.routing.program import CompiledRule, compile_rules
@@ -17,14 +18,20 @@ _versions = count(1)
 
 
 def rule(
-    trigger: str, then: dict[str, Any], when: Any = None, queue: str = "", name: str = "r"
+    trigger: str,
+    then: dict[str, Any],
+    when: Any = None,
+    queue: str = "",
+    name: str = "r",
+    review: dict[str, Any] | None = None,
 ) -> CompiledRule:
-    """`trigger` without `message_`. The id is made of the name."""
+    """`trigger` without `message_`. The id is made of the name; `review` is the spec of an escalation."""
     reader = Reader()
     tree = reader.read_optional(when)
     assert not reader.wrong, reader.wrong
     rule_id = f"01900000-0000-7000-8000-{name.encode().hex():0>12}"
-    return CompiledRule(rule_id, name, f"message_{trigger}", queue, tree, msgspec.convert(then, Then))
+    spec = None if review is None else msgspec.convert(review, Spec)
+    return CompiledRule(rule_id, name, f"message_{trigger}", queue, tree, msgspec.convert(then, Then), spec)
 
 
 def instruct(bench: Bench, *rules: CompiledRule, hops: int = 10, matches: int = 1000) -> None:

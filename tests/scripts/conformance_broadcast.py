@@ -103,6 +103,18 @@ def _(b: Recorder) -> Told:
     return binding.erase_call(b.keys, 0, "op", items), [["OK", "completed"], ["OK", "cancelled"]]
 
 
+@story("erase", "a copy that shares its envelope no longer")
+def _(b: Recorder) -> Told:
+    _news(b)
+    (id,) = b.publish("news")
+    (copy,) = b.members("news.all", "pending")
+    items = [
+        binding.EraseItem(id, b'{"type":"t"}\nnull'),
+        binding.EraseItem(copy, b'{"type":"u"}\nnull', "", 1),
+    ]
+    return binding.erase_call(b.keys, 1, "op", items), [["OK", "completed"], ["OK", "pending"]]
+
+
 @story("forget", "the last who shares an envelope")
 def _(b: Recorder) -> Told:
     b.queue("news", access="broadcast")

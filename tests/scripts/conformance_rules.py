@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
 
+from scaiqueue.review.spec import Spec
 from scaiqueue.routing.actions import Then
 from scaiqueue.routing.conditions import ALWAYS, Node, Test
 from scaiqueue.routing.program import CompiledRule, compile_rules
@@ -18,6 +20,23 @@ RULE = "01900000-0000-7000-8000-0000000000aa"
 PREMIUM = Test("when", "labels.tier", "eq", "premium")
 MOVE: dict[str, Any] = {"route": {"queue": "other"}}
 COPY: dict[str, Any] = {"route": {"queue": "other", "mode": "copy"}}
+
+ASKED: dict[str, Any] = {
+    "sections": [
+        {"type": "context", "title": "{{type}}", "content": 1},
+        {"type": "decision", "field": "d", "options": ["yes", "no"]},
+    ],
+    "timeout_s": 60.0,
+}
+ASK = CompiledRule(
+    RULE,
+    "vip",
+    "message_failed",
+    "",
+    ALWAYS,
+    msgspec.convert({"escalate": {"hitl_pattern": {"name": "p"}}}, Then),
+    msgspec.convert(ASKED, Spec),
+)
 
 
 def _rule(trigger: str, then: dict[str, Any], when: Node = ALWAYS, queue: str = "") -> CompiledRule:
@@ -64,9 +83,21 @@ def _(b: Recorder) -> Told:
     envelopes = ['{"labels":{"tier":"premium"}}\n1', "{}\n1"]
     items = [binding.EvaluateItem(b.new_id(), envelope, "", 2500, 0) for envelope in envelopes]
     step = ["routed", "other", "vip", RULE]
-    routed = ["OK", 1, "other", "", 2500, 0, 0, '{"hops":1}', [step], []]
+    routed = ["OK", 1, "other", "", 2500, 0, 0, '{"hops":1}', [step], [], 0]
     call = binding.evaluate_call(b.keys, b.keys.queue("jobs"), "published", items)
-    return call, [routed, ["OK", 0, "", "", 2500, 0, 0, "", [], []]]
+    return call, [routed, ["OK", 0, "", "", 2500, 0, 0, "", [], [], 0]]
+
+
+@story("evaluate", "one that is put before a human")
+def _(b: Recorder) -> Told:
+    b.run(_instruct(b, ASK))
+    item = binding.EvaluateItem(b.new_id(), '{"type":"order"}\n1', "", 2500, 1)
+    overlay = {"hitl_spec": json.dumps(ASKED, separators=(",", ":")), "hops": 1, "review_ms": 60000}
+    overlay["hitl_spec"] = str(overlay["hitl_spec"]).replace("{{type}}", "order")
+    step = ["escalated", "jobs", "vip: review", RULE]
+    text = json.dumps(overlay, separators=(",", ":"))
+    call = binding.evaluate_call(b.keys, b.keys.queue("jobs"), "failed", [item])
+    return call, [["OK", 1, "", "", 2500, 0, 0, text, [step], [], 60000]]
 
 
 @story("publish", "a rule moves it")
@@ -110,6 +141,13 @@ def _(b: Recorder) -> Told:
     b.run(_instruct(b, _rule("failed", MOVE)))
     items = [binding.FailItem(**each, reason="broken") for each in b.held([b.claimed()])]
     return binding.fail_call(b.keys, items), [["OK", "pending", 0, "other"]]
+
+
+@story("fail", "a rule puts it before a human")
+def _(b: Recorder) -> Told:
+    b.run(_instruct(b, ASK))
+    items = [binding.FailItem(**each, reason="broken") for each in b.held([b.claimed()])]
+    return binding.fail_call(b.keys, items), [["OK", "awaiting_review", b.now + 60000, "jobs"]]
 
 
 @story("fail", "more copies than a call may write")

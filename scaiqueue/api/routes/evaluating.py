@@ -63,11 +63,12 @@ class CopyMade(msgspec.Struct):
 
 
 class Evaluation(msgspec.Struct, kw_only=True):
-    """`outcome`: unmatched (no rule), unmoved, routed, archived or dead_lettered, then with its `reason`.
-    `message_type`, `labels` and `priority_rank` are those afterwards."""
+    """`outcome`: unmatched (no rule), unmoved, routed, awaiting_review, then with what a human is asked in
+    `hitl_spec` and for how long, archived or dead_lettered, then with its `reason`. `message_type`, `labels`
+    and `priority_rank` are those afterwards."""
 
     matched: bool
-    outcome: Literal["unmatched", "unmoved", "routed", "archived", "dead_lettered"]
+    outcome: Literal["unmatched", "unmoved", "routed", "awaiting_review", "archived", "dead_lettered"]
     queue: str
     reason: str | None
     message_type: str
@@ -76,6 +77,8 @@ class Evaluation(msgspec.Struct, kw_only=True):
     delay_s: float
     expires_at: str | None
     transfer: Transfer | None
+    hitl_spec: Any
+    review_timeout_s: float | None
     steps: list[Step]
     copies: list[CopyMade]
 
@@ -122,12 +125,14 @@ async def _subject(call: Call, asked: Evaluate) -> tuple[str, str, bytes, bytes,
 
 
 def _evaluation(queue: str, header: bytes, reply: list[Any]) -> Evaluation:
-    _, matched, to, ended, rank, delay_ms, expires, overlay, steps, copies = reply
+    _, matched, to, ended, rank, delay_ms, expires, overlay, steps, copies, review_ms = reply
     after = read_header(header, overlay)
     reason = ended.decode()
     outcome: Any = "unmoved" if matched else "unmatched"
     if reason:
         outcome = "archived" if reason == "archived" else "dead_lettered"
+    elif review_ms:
+        outcome = "awaiting_review"
     elif to:
         outcome = "routed"
     return Evaluation(
@@ -141,6 +146,8 @@ def _evaluation(queue: str, header: bytes, reply: list[Any]) -> Evaluation:
         delay_s=int(delay_ms) / 1000,
         expires_at=moments.optional_text(int(expires)),
         transfer=_transfer(overlay) if to.decode() == OUTBOUND and not reason else None,
+        hitl_spec=after.hitl_spec if outcome == "awaiting_review" else None,
+        review_timeout_s=int(review_ms) / 1000 if outcome == "awaiting_review" else None,
         steps=_steps(steps),
         copies=[
             CopyMade(

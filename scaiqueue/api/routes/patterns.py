@@ -11,12 +11,12 @@ from scaiqueue import moments
 from scaiqueue.api.answers import Rendered
 from scaiqueue.api.endpoint import Call, Registry
 from scaiqueue.api.paging import after, cursor_for, cut
-from scaiqueue.api.preparation import expand
 from scaiqueue.api.routes.documents import DocumentPage, next_version, refuse_large, version_taken
 from scaiqueue.api.validation import invalid
 from scaiqueue.api.words import DocumentVersion, ShortText, Slug
 from scaiqueue.errors import Code
 from scaiqueue.queueing.header import MAX_HEADER
+from scaiqueue.review.pattern import expand
 from scaiqueue.review.spec import Spec, faults
 from scaiqueue.review.template import parameters_of
 from scaiqueue.rows import documents
@@ -129,7 +129,7 @@ async def get_pattern(call: Call) -> Rendered:
 
 @patterns("DELETE /scopes/{scope}/hitl-patterns/{pattern}", "Delete one version of a pattern", answer=Pattern)
 async def delete_pattern(call: Call) -> Rendered:
-    """Messages that were published with it keep what it made."""
+    """Messages that were published with it, and rules that ask for it, keep what it made."""
     scope = await call.scope()
     row = await call.services.patterns.fresh(scope.id, call.path("pattern"))
     await documents.patterns.remove(call.services.engine, row.id)

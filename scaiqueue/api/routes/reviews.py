@@ -80,7 +80,7 @@ _decide = msgspec.json.Decoder(Decide)
 
 
 def _view(row: MessageRow, now: int) -> Review:
-    record, header = row.record, read_header(row.header)
+    record, header = row.record, read_header(row.header, row.overlay)
     spec = header.hitl_spec if isinstance(header.hitl_spec, dict) else {}
     priority = Priority.of_rank(record.rank)
     escalated = record.verb == "escalate"
