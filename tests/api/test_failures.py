@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 from uuid_utils import uuid7
 
-from scaiqueue.keys import RECOVERY_KEY, RECOVERY_PROGRESS_KEY, ScopeKeys, Shard, shard_of
+from scaiqueue.keys import RECOVERY_KEY, RECOVERY_PROGRESS_KEY, ScopeKeys, Shard
 from scaiqueue.scripts import binding
 from scaiqueue.scripts.runner import ScriptRunner
 from tests.api.conftest import BASE, FIRST_KEY, Api, ApiServer, created, failed
@@ -113,7 +113,7 @@ async def _direct(api: Api, scope: dict[str, Any], path: str, header: bytes, bod
     """Publish as another service does: by the script."""
     slug = (await api.http.get(path.removesuffix("/messages"))).json()["data"]["slug"]
     async with Redis.from_url(api.redis.url) as redis:
-        keys = ScopeKeys(Shard(shard_of(scope["id"], 4)), "default", scope["id"])
+        keys = ScopeKeys(Shard(scope["shard"]), "default", scope["id"])
         message_id = str(uuid7())
         item = publish_item(message_id, header, body)
         reply = await binding.publish(ScriptRunner(redis), keys, [keys.queue(slug)], [], "service", 0, [item])

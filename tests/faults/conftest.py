@@ -98,7 +98,8 @@ class Queue:
         return found
 
     async def metric(self, name: str) -> float:
-        text = (await self.http.get("/metrics")).text
+        """Of any of the processes that share the port: on a connection of its own."""
+        text = (await self.http.get("/metrics", headers={"Connection": "close"})).text
         return next(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
 
 

@@ -15,7 +15,8 @@ from tests.integrity.plants import PLANTS, Plant
 
 
 def test_every_kind_is_planted_and_those_that_are_repaired_are_seen_repaired() -> None:
-    assert {kind for plant in PLANTS for kind in plant.kinds} == set(Kind)
+    # The audit's chain is broken in tests/audit.
+    assert {kind for plant in PLANTS for kind in plant.kinds} == set(Kind) - {Kind.audit_broken}
     assert {kind for plant in PLANTS if plant.clean for kind in plant.kinds} == {
         kind for kind in Kind if kind.repaired
     }
