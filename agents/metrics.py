@@ -1,4 +1,4 @@
-"""What a worker process counts. Units stand in the names; no label grows with scopes or queues."""
+"""What a worker process counts. Units stand in the names; what is labelled by names has a bound."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ DEAD_LETTER_DEPTH = Gauge(
 )
 DEAD_LETTER_GROWTH = Counter(
     "scaiqueue_dead_letter_growth_total", "Messages by which dead-letter queues grew from look to look."
+)
+_SUBSCRIPTION = ["tenant", "scope", "queue", "subscription"]
+SUBSCRIPTION_DEPTH = Gauge(
+    "scaiqueue_subscription_depth", "Copies that a subscription has not ended yet.", _SUBSCRIPTION
+)
+SUBSCRIPTION_LAG = Gauge(
+    "scaiqueue_subscription_lag_seconds", "Age of a subscription's oldest pending copy.", _SUBSCRIPTION
 )
 ARCHIVED = Counter("scaiqueue_messages_archived_total", "Rows moved into the archive table.")
 REMOVED = Counter("scaiqueue_messages_removed_total", "Rows deleted because their queue's retention ended.")

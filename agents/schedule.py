@@ -13,6 +13,7 @@ from .message_archiver import archive_messages
 from .priority_aging_worker import age_priorities
 from .retention_enforcer import enforce_retention
 from .stream_keeper import keep_streams
+from .subscription_monitor import watch_subscriptions
 from .visibility_timeout_enforcer import enforce_visibility_timeouts
 
 AGENTS: tuple[Agent, ...] = (
@@ -43,6 +44,13 @@ AGENTS: tuple[Agent, ...] = (
         bound_s=20,
         purpose="Warns when a dead-letter queue has grown since its last look.",
         run=watch_dead_letters,
+    ),
+    Agent(
+        "subscription_monitor",
+        every_s=60,
+        bound_s=20,
+        purpose="Measures how far each subscription of a broadcast queue is behind.",
+        run=watch_subscriptions,
     ),
     Agent(
         "priority_aging_worker",

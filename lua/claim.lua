@@ -17,7 +17,7 @@ claim: lease the next messages of one or more queues. What is overdue in them re
 @reply MORE as OK, or alone: a bound ended the call (1,000 messages, 8 MiB, a window): call again for the rest
 @reply PAUSED "scope" or "queue"
 @reply ARCHIVED "scope" or "queue"
-@reply READONLY "queue"
+@reply READONLY "queue": also a broadcast queue, whose copies are in the queues of its subscriptions
 @reply NOT_FOUND "scope" or "queue"
 @complexity O(messages * log queue)
 @journal claimed, and what settling brings

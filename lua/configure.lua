@@ -46,6 +46,7 @@ if state == "removed" then
   end
   redis.call("DEL", key)
   if q then
+    redis.call("DEL", q.root .. ":subscriptions")
     redis.call("ZREM", DUE_KEY, q.root)
   end
   return { { "OK", "" }, { "OK" } }

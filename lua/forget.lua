@@ -18,6 +18,7 @@ forget: drop terminal messages whose last version the rows hold.
 -- @include ready
 -- @include record
 -- @include items
+-- @include shares
 local ids, records = items()
 local replies, gone = {}, {}
 for i, id in ipairs(ids) do
@@ -26,6 +27,7 @@ for i, id in ipairs(ids) do
   if record and record[R_STATE] >= S_COMPLETED and record[R_STATE] <= 8 then
     if string.format("%.0f-%.0f", record[R_EPOCH], record[R_N]) == version then
       gone[#gone + 1] = id
+      share(record, -1)
       replies[i] = { "OK" }
     end
   end
@@ -34,6 +36,7 @@ if #gone > 0 then
   for _, key in ipairs({ STATE_KEY, BODY_KEY, OVERLAY_KEY, OUTCOME_KEY }) do
     redis.call("HDEL", key, unpack(gone))
   end
+  write_shares()
 end
 local persisted = tonumber(A_PERSISTED)
 if persisted and persisted > tonumber(redis.call("HGET", LIMITS_KEY, "persisted") or 0) then

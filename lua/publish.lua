@@ -24,7 +24,7 @@ publish: store new messages and index them in their queues.
 @option idem_ms int(1,2678400000) how long the idempotency key is remembered; absent: a day
 @option actor text(320) instead of the call's
 @option values text(16384) what rules ask of the body: a JSON object of path and value; absent: the script reads the body
-@reply OK state, and "routed" where a rule changed something; the call's own part of the reply has the time of all, ms, as its third element
+@reply OK state ("completed" in a broadcast queue), and "routed" where a rule changed something; the call's own part of the reply has the time of all, ms, as its third element
 @reply DUPLICATE id: the same key with the same digest, or an id that exists
 @reply CONFLICT id: the same key with another digest
 @reply FULL the queue's max_depth
@@ -34,10 +34,10 @@ publish: store new messages and index them in their queues.
 @reply DRAINING "queue"
 @reply ARCHIVED "scope" or "queue"
 @reply READONLY "queue"
-@reply SPLIT nothing is done: with the copies that rules make these are more than 1,000; send fewer
+@reply SPLIT nothing is done: with the copies that rules and subscriptions make these are more than 1,000; send fewer
 @reply NOT_FOUND "scope" or "queue"
-@complexity O(items * log queue)
-@journal published dead_lettered cancelled routed transformed escalated archived breaker_tripped
+@complexity O(items * subscriptions * log queue)
+@journal published broadcast dead_lettered cancelled routed transformed escalated archived breaker_tripped
 @since 0.1.0
 ]]
 -- @arguments
@@ -51,10 +51,11 @@ local scope_state, ruled = scope[1], scope[2] and find(scope[2], " p:", 1, true)
 local bounds = redis.call("HMGET", LIMITS_KEY, "backlog_limit", "published", "persisted", "max_body")
 local room = tonumber(bounds[1] or 9007199254740991) - (bounds[2] or 0) + (bounds[3] or 0)
 local max_body = tonumber(bounds[4] or 262144)
-local queues = {}
+local queues, broadcast = {}, false
 for i, slug in ipairs(QUEUES) do
   local q = queue(slug)
-  queues[i], q.refusal = q, may_enter(q, scope_state)
+  queues[i], q.refusal = q, may_enter(q, scope_state, "broadcast")
+  broadcast = broadcast or q.access == "broadcast"
 end
 
 -- Most messages have no options and go to a queue without a bound: what others need is defined when one comes,
@@ -64,11 +65,30 @@ function specialities()
   -- @include special_messages
   return { admit = admit, place = place, write = write_specials, score = score }
 end
-if ruled then
+-- How many more messages this call makes: copies.
+local added
+if ruled or broadcast then
   -- @include special_messages
-  -- @include meet_rules
-  meet, routing = meet_rules, { copies = copies, spawn = spawn_copies, write = write_routing }
-  special = { admit = admit, place = place, write = write_specials, rules = routing }
+  -- @include derived_id
+  -- @include rule_test
+  -- @include rule_fields
+  special = { admit = admit, place = place, write = write_specials, invited = invited }
+  if broadcast then
+    -- @include broadcast
+    subscribers = { invite = invite, spread = spread, write = write_broadcast }
+    subscribers.sent = function()
+      return sent
+    end
+  end
+  if ruled then
+    -- @include meet_rules
+    meet, routing = meet_rules, { copies = copies, spawn = spawn_copies, write = write_routing }
+    special.rules = routing
+  end
+  special.score = score
+  added = function()
+    return (routing and #routing.copies or 0) + (subscribers and subscribers.sent() or 0)
+  end
 end
 
 -- Of each accepted item: its place, and the queue that it goes to where it is a special one.
@@ -82,9 +102,13 @@ for i, id in ipairs(IDS) do
     reply = { "TOO_LARGE", max_body }
   end
   local duplicate = (known[i] or now_here[id]) and { "DUPLICATE", id }
-  if not reply and (o or ruled or q.max_depth > 0) then
+  if not reply and (o or added or q.max_depth > 0) then
     special = special or specialities()
-    reply, targets[i] = special.admit(id, o or {}, q, duplicate, accepted >= room, envelope)
+    local full = accepted + (added and added() or 0) >= room
+    reply, targets[i] = special.admit(id, o or {}, q, duplicate, full, envelope)
+    if added and accepted + added() > 1000 then
+      break
+    end
   else
     reply = reply or duplicate or (accepted >= room and { "BACKLOG" })
   end
@@ -99,7 +123,7 @@ for i, id in ipairs(IDS) do
 end
 
 local rules = special and special.rules
-if rules and accepted + #rules.copies > 1000 then
+if added and accepted + added() > 1000 then
   -- @include split
   return split()
 end
@@ -109,25 +133,31 @@ if accepted > 0 then
   if rules then
     rules.spawn()
   end
+  local sent_copies = added and added() - (rules and #rules.copies or 0) or 0
   local n
-  entry, n = journal("p", redis.call("HINCRBY", LIMITS_KEY, "published", accepted))
-  local records, envelopes = {}, {}
+  entry, n = journal("p", redis.call("HINCRBY", LIMITS_KEY, "published", accepted + sent_copies))
+  local records, envelopes, own = {}, {}, 0
   for k = 1, accepted do
     local i, at = places[k], 2 * k
     local id, envelope, target = IDS[i], ARGV[FIRST + (i - 1) * STRIDE + A_ENVELOPE], targets[i]
-    records[at - 1], envelopes[at - 1], envelopes[at] = id, id, envelope
+    records[at - 1] = id
     if target then
       local o = OPTIONS[i] or {}
-      records[at], replies[i + 1] = special.place(id, o, queues[o.queue or 1], target, seq + k, #envelope, n)
+      records[at], replies[i + 1] = special.place(id, o, queues[o.queue or 1], target, seq + k, envelope, n)
     else
       records[at] = place_plain(id, queues[1], seq + k, #envelope, n)
+    end
+    if not (added and special.invited[id]) then
+      envelopes[own + 1], envelopes[own + 2], own = id, envelope, own + 2
     end
   end
   if special then
     special.write(records, n)
   end
   redis.call("HSET", STATE_KEY, unpack(records))
-  redis.call("HSET", BODY_KEY, unpack(envelopes))
+  if own > 0 then
+    redis.call("HSET", BODY_KEY, unpack(envelopes))
+  end
   write_lane(queues[1])
 end
 replies[1] = { "OK", entry, now }

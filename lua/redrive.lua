@@ -39,7 +39,7 @@ for i, id in ipairs(ids) do
     replies[i] = { "INVALID_STATE", STATES[record[R_STATE]] }
   else
     local q = queue(target ~= "" and target or origin_queue(record) or "_dead_letter")
-    replies[i] = may_enter(q, scope_state, true)
+    replies[i] = may_enter(q, scope_state, "copies relay")
     if not replies[i] then
       local c = change(id, record, queue("_dead_letter"), "pending")
       record[R_ATTEMPTS], record[R_ORIGIN], record[R_VERB] = 0, "", V_NONE

@@ -35,7 +35,7 @@ checker alone.
 -- @include write_restored
 -- @include next_due
 local ids, records = items()
-local replies, gone, content, lost = {}, {}, { {}, {}, {} }, {}
+local replies, gone, content, lost = {}, {}, { {}, {}, {}, {} }, {}
 
 for i in ipairs(ids) do
   local given = ARGV[FIRST + (i - 1) * STRIDE + A_RECORD]
@@ -61,9 +61,16 @@ for i, id in ipairs(ids) do
   replies[i] = { record and "OK" or "NOT_FOUND" }
   if record then
     put_back(id, record, lost[i], ARGV[at + A_FOUND])
-    fill(content[1], BODY_KEY, id, ARGV[at + A_ENVELOPE])
-    fill(content[2], OVERLAY_KEY, id, ARGV[at + A_OVERLAY])
-    fill(content[3], OUTCOME_KEY, id, ARGV[at + A_OUTCOME])
+    if lost[i] then
+      share(record, 1)
+    end
+    if record[R_SHARED] ~= "" then
+      fill(content[2], SCOPE_ROOT .. ":shared", record[R_SHARED], ARGV[at + A_ENVELOPE])
+    else
+      fill(content[1], BODY_KEY, id, ARGV[at + A_ENVELOPE])
+    end
+    fill(content[3], OVERLAY_KEY, id, ARGV[at + A_OVERLAY])
+    fill(content[4], OUTCOME_KEY, id, ARGV[at + A_OUTCOME])
   else
     gone[#gone + 1] = id
     local place = tonumber(ARGV[at + A_IDEM]) or 0
@@ -73,7 +80,7 @@ for i, id in ipairs(ids) do
     end
   end
 end
-local entry = write_restored(content[1], content[2], content[3], gone)
+local entry = write_restored(content[1], content[2], content[3], content[4], gone)
 if entry == "" then
   write_removals()
 end

@@ -31,7 +31,7 @@ end
 -- @include void_lease
 -- @include write_restored
 local ids, known = items()
-local replies, envelopes, overlays, results, gone = {}, {}, {}, {}, {}
+local replies, envelopes, shared, overlays, results, gone = {}, {}, {}, {}, {}, {}
 
 local function older(a, b)
   return a[R_EPOCH] < b[R_EPOCH] or (a[R_EPOCH] == b[R_EPOCH] and a[R_N] < b[R_N])
@@ -72,10 +72,18 @@ for i, id in ipairs(ids) do
     else
       gone[#gone + 1] = id
     end
-    keep(envelopes, id, ARGV[at + A_ENVELOPE])
+    local leaves = gone[#gone] == id
+    if leaves ~= not before then
+      share(before or record, leaves and -1 or 1)
+    end
+    if record[R_SHARED] ~= "" then
+      keep(shared, record[R_SHARED], ARGV[at + A_ENVELOPE])
+    else
+      keep(envelopes, id, ARGV[at + A_ENVELOPE])
+    end
     keep(overlays, id, ARGV[at + A_OVERLAY])
     keep(results, id, ARGV[at + A_OUTCOME])
     replies[i] = { "OK" }
   end
 end
-return { { "OK", write_restored(envelopes, overlays, results, gone) }, unpack(replies) }
+return { { "OK", write_restored(envelopes, shared, overlays, results, gone) }, unpack(replies) }

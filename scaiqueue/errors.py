@@ -39,6 +39,7 @@ class Code(Enum):
     SCAIQUEUE_MESSAGE_NOT_FOUND = ErrorSpec(404, False, "No such message in this scope.")
     SCAIQUEUE_SCHEMA_NOT_FOUND = ErrorSpec(404, False, "No such schema, or no such version, in this scope.")
     SCAIQUEUE_PATTERN_NOT_FOUND = ErrorSpec(404, False, "No such pattern, or no such version, in this scope.")
+    SCAIQUEUE_SUBSCRIPTION_NOT_FOUND = ErrorSpec(404, False, "No such subscription of this queue.")
     SCAIQUEUE_JOB_NOT_FOUND = ErrorSpec(404, False, "No such job in this scope.")
     SCAIQUEUE_ERASURE_NOT_FOUND = ErrorSpec(404, False, "No such erasure in this tenant.")
     SCAIQUEUE_GRANT_NOT_FOUND = ErrorSpec(404, False, "No such grant in this scope.")
@@ -78,7 +79,9 @@ class Code(Enum):
         409, False, "Live messages remain: drain or purge first, or use `force=true`."
     )
     SCAIQUEUE_SYSTEM_QUEUE_READONLY = ErrorSpec(
-        403, False, "System queues can't be published into or deleted."
+        403,
+        False,
+        "Queues of the system and of subscriptions can't be published into or deleted.",
     )
     SCAIQUEUE_MESSAGE_TOO_LARGE = ErrorSpec(
         413, False, "Store the content elsewhere and publish a reference."

@@ -20,11 +20,17 @@ FIRST_QUEUES = (DEAD_LETTER, "_events", "_audit", "_integrity", "_corrections")
 SYSTEM_QUEUES = (*FIRST_QUEUES, OUTBOUND)
 
 _slug = re.compile(SLUG_PATTERN)
+MAX_SLUG = 63
 
 
 def is_slug(text: str) -> bool:
     """True when `text` may name a tenant, scope or queue (a leading `_` belongs to the system)."""
     return _slug.fullmatch(text) is not None
+
+
+def subscription_slug(queue: str, name: str) -> str:
+    """The queue that holds a subscription's copies: no other queue's slug has a dot."""
+    return f"{queue}.{name}"
 
 
 def shard_of(scope_id: str, shards: int) -> int:
@@ -105,7 +111,7 @@ class ScopeKeys:
         return f"{self.shard.root}:{self.tenant}:{self.scope_id}"
 
     def key(self, name: str) -> str:
-        """`name` is one of meta, state, body, overlay, outcome, rules, breakers."""
+        """`name` is one of meta, state, body, shared, shares, overlay, outcome, rules, breakers."""
         return f"{self.root}:{name}"
 
     def queue(self, slug: str) -> QueueKeys:
@@ -139,7 +145,7 @@ class QueueKeys:
         return f"{self.scope.root}:q:{self.slug}"
 
     def key(self, name: str) -> str:
-        """`name` is one of meta, pending, scheduled, claimed, expiry, review."""
+        """`name` is one of meta, subscriptions, pending, scheduled, claimed, expiry, review."""
         return f"{self.root}:{name}"
 
     @classmethod

@@ -33,6 +33,7 @@ class Flag(IntFlag):
     cancel_requested = 4
     json_body = 8
     opaque_body = 16
+    shared_body = 128
 
 
 class Version(NamedTuple):
@@ -62,6 +63,7 @@ class Origin(msgspec.Struct, array_like=True, frozen=True):
 class Record(msgspec.Struct):
     """A message's mutable part, as the state hash holds it. Times in ms since 1970, 0 = none.
 
+    `shared` names the message under which the envelope is kept that this one shares with others; "": its own.
     `token` is `epoch.counter`, "" for none; `verb` the last that succeeded with it, or `escalate` once its
     review was escalated; `max_retries` -1 means the queue's.
     """
@@ -85,6 +87,11 @@ class Record(msgspec.Struct):
     due_at: int
     updated_at: int
     origin: tuple[object, ...] = ()
+    shared: str = ""
+
+    def parent(self, message_id: str) -> str:
+        """The message that the one with this id is a copy of, by a subscription; "" for none."""
+        return self.shared if self.shared != message_id else ""
 
     @property
     def version(self) -> Version:
@@ -121,7 +128,9 @@ class Envelope(NamedTuple):
 
 VERBS = ("", "complete", "fail", "release", "extend", "escalate")
 QUEUES_RETRIES = 255
-_LIMITS, _ORIGIN = 32, 64
+_LIMITS, _ORIGIN, _SHARED = 32, 64, 128
+_KEPT_FLAGS = 31 | _SHARED
+_ID = 36
 # Numbers of three and six bytes are read as two each: struct knows widths of 1, 2, 4 and 8 only.
 _numbers = struct.Struct(">BB BH HI BH HI HI HI HB HI HI B HI B")
 _limits = struct.Struct(">HIHI")
@@ -146,12 +155,15 @@ def decode_record(raw: bytes) -> Record:
         if flags & _ORIGIN:
             end = at + 2 + int.from_bytes(raw[at : at + 2])
             origin, at = _decode_origin(raw[at + 2 : end]), end
+        shared = ""
+        if flags & _SHARED:
+            shared, at = raw[at : at + _ID].decode("ascii"), at + _ID
         token_epoch = te1 << 16 | te0
         return Record(
             queue, state, attempts, seq1 << 32 | seq0, rank, deadline, expires, size,
             f"{token_epoch}.{tc1 << 32 | tc0}" if token_epoch else "", raw[at:].decode(), VERBS[verb],
             ve1 << 16 | ve0, vn1 << 32 | vn0, -1 if retries == QUEUES_RETRIES else retries, cr1 << 32 | cr0,
-            flags & 31, due1 << 32 | due0, up1 << 32 | up0, origin,
+            flags & _KEPT_FLAGS, due1 << 32 | due0, up1 << 32 | up0, origin, shared,
         )  # fmt: skip
     except (struct.error, IndexError) as error:
         raise ValueError(f"not a state record: {error}") from error
@@ -168,6 +180,8 @@ def encode_record(record: Record) -> bytes:
         flags |= _ORIGIN
         packed = _encode_msgpack(record.origin)
         origin = len(packed).to_bytes(2) + packed
+    if record.shared:
+        flags |= _SHARED
     epoch, counter = map(int, record.token.split(".")) if record.token else (0, 0)
     retries = QUEUES_RETRIES if record.max_retries < 0 else record.max_retries
     queue = record.queue.encode("ascii")
@@ -177,10 +191,20 @@ def encode_record(record: Record) -> bytes:
         record.touched_epoch.to_bytes(3), record.touched_n.to_bytes(6), record.due_at.to_bytes(6),
         record.updated_at.to_bytes(6), record.attempts.to_bytes(2), flags.to_bytes(), record.seq.to_bytes(6),
         record.rank.to_bytes(2), record.size.to_bytes(4), retries.to_bytes(), record.created_at.to_bytes(6),
-        len(queue).to_bytes(), queue, limits, origin, record.holder.encode(),
+        len(queue).to_bytes(), queue, limits, origin, record.shared.encode(), record.holder.encode(),
     )
     # fmt: on
     return b"".join(parts)
+
+
+def without_shared(raw: bytes) -> tuple[bytes, str]:
+    """A record that shares its envelope, without the name of whom with, and that."""
+    at = 55 + raw[54]
+    if raw[34] & _LIMITS:
+        at += 12
+    if raw[34] & _ORIGIN:
+        at += 2 + int.from_bytes(raw[at : at + 2])
+    return raw[:at] + raw[at + _ID :], raw[at : at + _ID].decode("ascii", "replace")
 
 
 _decode_texts = msgspec.msgpack.Decoder(tuple[str, str]).decode

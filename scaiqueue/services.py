@@ -38,6 +38,7 @@ from scaiqueue.keys import QueueKeys, ScopeKeys, Shard
 from scaiqueue.moments import now_ms
 from scaiqueue.persister.service import Persister
 from scaiqueue.queueing.administration import Administration
+from scaiqueue.queueing.backfill import Backfiller
 from scaiqueue.queueing.claim import Claimer
 from scaiqueue.queueing.configure import Configurator, Repairer
 from scaiqueue.queueing.depths import Depths, read_depths
@@ -53,6 +54,7 @@ from scaiqueue.queueing.reviews import Reviews
 from scaiqueue.queueing.rulebook import Rulebooks, RuleKeeper
 from scaiqueue.queueing.settle import Settlement
 from scaiqueue.queueing.signals import Signals
+from scaiqueue.queueing.subscriptions import Subscriptions
 from scaiqueue.queueing.waiting import WaitingRoom
 from scaiqueue.recovery import progress
 from scaiqueue.recovery.service import Limits, Recovery
@@ -201,6 +203,15 @@ class Services:
             settings,
             self._rows_lead,
         )
+        self.backfiller = Backfiller(self.gate, self.engine, watermarks, self.directory, self.configurator)
+        self.subscriptions = Subscriptions(
+            self.redis,
+            self.engine,
+            self.configurator,
+            self.removal,
+            self.backfiller,
+            lambda scope_id: self.changed("scope", scope_id),
+        )
         self.redriver = Redriver(self.gate, self.engine, watermarks, self.directory)
         # What listeners read never waits for the queue's connections, nor keeps them from it.
         self._event_engine = open_engine(
@@ -230,6 +241,7 @@ class Services:
         self._spawn("redrive", self.redriver.run())
         self._spawn("erasure", self.eraser.run())
         self._spawn("assembler", self.assembler.run())
+        self._spawn("backfill", self.backfiller.run())
         self._spawn("relay", self.relay.run())
         self._spawn("fallback sweep", self.sweep.run())
         self._spawn("keys", self.key_ring.run())

@@ -17,7 +17,11 @@ local function asked_of(id, record)
       return object_in(overlay.hitl_spec), tonumber(overlay.review_ms)
     end
   end
-  local envelope = redis.call("HGET", SCOPE_ROOT .. ":body", id) or ""
+  local key, field = ":body", id
+  if record[R_SHARED] ~= "" then
+    key, field = ":shared", record[R_SHARED]
+  end
+  local envelope = redis.call("HGET", SCOPE_ROOT .. key, field) or ""
   return object_in((envelope:match("^[^\n]*"))).hitl_spec, record[R_DUE] - record[R_CREATED]
 end
 

@@ -21,7 +21,12 @@ local function hand_out(r)
     local envelopes = #ids > 0 and redis.call("HMGET", BODY_KEY, unpack(ids)) or {}
     for i = 1, #ids do
       local raw = raws[i]
-      reply[n + 1], reply[n + 2], reply[n + 3] = ids[i], raw, envelopes[i]
+      local envelope = envelopes[i]
+      if not envelope then
+        -- @include shared_envelope
+        envelope = shared_envelope(raw)
+      end
+      reply[n + 1], reply[n + 2], reply[n + 3] = ids[i], raw, envelope
       n = n + 3
       if raw:byte(35) % 4 ~= 0 then
         with_extras[#with_extras + 1] = ids[i]

@@ -9,7 +9,7 @@ local function may_claim(q, scope_state)
   q.visibility_ms = tonumber(f[3] or 30000)
   if not f[1] then
     return { "NOT_FOUND", "queue" }
-  elseif f[2] == "readonly" then
+  elseif f[2] == "readonly" or f[2] == "broadcast" then
     return { "READONLY", "queue" }
   elseif f[1] == "paused" or f[1] == "archived" then
     return { string.upper(f[1]), "queue" }

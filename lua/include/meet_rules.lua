@@ -11,6 +11,7 @@ local function meet_rules(id, o, q, envelope)
     return nil
   end
   return {
+    m = m,
     leaves = out.dead or out.archived or out.to,
     review = m.review,
     log = function()
@@ -21,6 +22,12 @@ local function meet_rules(id, o, q, envelope)
     end,
     delay = function()
       return m.delay
+    end,
+    -- A message that shares its envelope is changed as it is.
+    overlay_too = function(copy_id)
+      if m.changed then
+        overlays[#overlays + 1], overlays[#overlays + 2] = copy_id, object_text(m.overlay)
+      end
     end,
     -- It is refused: neither are its copies made.
     forget = function()

@@ -2,7 +2,7 @@
 -- @include record_table
 local function parsed_record(raw)
   local ok, record = pcall(read_record, raw)
-  if not ok or not STATES[record[R_STATE]] or not record[R_QUEUE]:find("^[a-z0-9_][a-z0-9_-]*$") then
+  if not ok or not STATES[record[R_STATE]] or not record[R_QUEUE]:find("^[a-z0-9_][a-z0-9_.-]*$") then
     return nil
   end
   local origin, known = record[R_ORIGIN], true

@@ -4,12 +4,15 @@
 local function read_record(raw)
   local record = { struct.unpack(">BBI3I6I3I6I6I6I2BI6I2I4BI6Bc0", raw) }
   local at, flags = record[17], record[R_FLAGS]
-  record[R_DEADLINE], record[R_EXPIRES], record[R_ORIGIN] = 0, 0, ""
+  record[R_DEADLINE], record[R_EXPIRES], record[R_ORIGIN], record[R_SHARED] = 0, 0, "", ""
   if bit.band(flags, F_LIMITS) ~= 0 then
     record[R_DEADLINE], record[R_EXPIRES], at = struct.unpack(">I6I6", raw, at)
   end
   if bit.band(flags, F_ORIGIN) ~= 0 then
     record[R_ORIGIN], at = struct.unpack(">I2c0", raw, at)
+  end
+  if flags >= F_SHARED then
+    record[R_SHARED], at = raw:sub(at, at + 35), at + 36
   end
   record[R_HOLDER] = raw:sub(at)
   return record
@@ -23,10 +26,14 @@ local function write_record(record)
   if record[R_ORIGIN] ~= "" then
     origin, flags = struct.pack(">I2", #record[R_ORIGIN]) .. record[R_ORIGIN], flags + F_ORIGIN
   end
+  local shared = record[R_SHARED] or ""
+  if shared ~= "" then
+    flags = flags + F_SHARED
+  end
   record[R_FLAGS] = flags
   -- stylua: ignore
   local numbers = struct.pack(">BBI3I6I3I6I6I6I2BI6I2I4BI6B", record[1], record[2], record[3], record[4], record[5],
     record[6], record[7], record[8], record[9], flags, record[11], record[12], record[13], record[14], record[15],
     #record[R_QUEUE])
-  return numbers .. record[R_QUEUE] .. limits .. origin .. record[R_HOLDER]
+  return numbers .. record[R_QUEUE] .. limits .. origin .. shared .. record[R_HOLDER]
 end

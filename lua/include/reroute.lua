@@ -8,8 +8,12 @@ local function asked(c)
   if not overlay and bit.band(record[R_FLAGS], F_OVERLAY) ~= 0 then
     overlay = decoded(redis.call("HGET", SCOPE_ROOT .. ":overlay", id) or "")
   end
+  local kept_as, key = id, nil
+  if record[R_SHARED] ~= "" then
+    kept_as, key = record[R_SHARED], ":shared"
+  end
   -- stylua: ignore
-  return { id = id, stored = id, rank = record[R_RANK], attempts = record[R_ATTEMPTS], expires = record[R_EXPIRES],
+  return { id = id, stored = kept_as, shared = key, rank = record[R_RANK], attempts = record[R_ATTEMPTS], expires = record[R_EXPIRES],
     deadline = record[R_DEADLINE], retries = record[R_RETRIES], overlay = overlay,
     hops = overlay and tonumber(overlay.hops) }
 end

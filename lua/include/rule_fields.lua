@@ -9,7 +9,7 @@ local function decoded(text)
 end
 
 local function envelope_of(m)
-  m.envelope = m.envelope or redis.call("HGET", SCOPE_ROOT .. ":body", m.stored) or "{}\n"
+  m.envelope = m.envelope or redis.call("HGET", SCOPE_ROOT .. (m.shared or ":body"), m.stored) or "{}\n"
   return m.envelope
 end
 

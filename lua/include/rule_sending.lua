@@ -6,7 +6,7 @@ local follow_rules
 
 -- True where a rule may send a message into the queue; what awaits a human needs no room.
 local function has_room(q, m)
-  if may_enter(q, "active", true) then
+  if may_enter(q, "active", "relay") then
     return false
   elseif m.review then
     return true
@@ -60,6 +60,7 @@ local function copy(rule, m, out, slug)
   local child = {
     id = derived_id(m.id, slug, m.cause),
     stored = m.stored,
+    shared = m.shared,
     envelope = m.envelope,
     rank = m.rank,
     attempts = 0,

@@ -1,11 +1,13 @@
--- Messages with options, those of a queue with a bound, and all where rules are: who may enter, where they go, what leaves.
+-- Messages with options, those of a queue with a bound or with subscriptions, and all where rules are: who may enter,
+-- where they go, what leaves.
 -- @include write_changes
 -- @include bury
 -- @include await_review
 -- @include idempotency
 -- @include make_room
 local meet = nil -- the rules, where there are some
-local met = {}
+local subscribers = nil -- who gets copies, where a queue is broadcast
+local met, invited = {}, {}
 
 -- The reply of an item that can't be taken, else nil and the queue that it goes to.
 local function admit(id, o, q, duplicate, full, envelope)
@@ -14,7 +16,7 @@ local function admit(id, o, q, duplicate, full, envelope)
     return reply
   end
   local target, r = q, meet and meet(id, o, q, envelope)
-  if q.max_depth > 0 and not (r and r.leaves) then
+  if q.max_depth > 0 and not (r and r.leaves) and q.access ~= "broadcast" then
     target = make_room(q, not (o.review_ms or (r and r.review)))
     if not target then
       if r then
@@ -34,6 +36,9 @@ local function admit(id, o, q, duplicate, full, envelope)
     met[id] = r
     r.log()
   end
+  if q.access == "broadcast" and not (r and r.leaves) then
+    invited[id] = subscribers.invite(id, o, q, envelope, r)
+  end
   return nil, target
 end
 
@@ -43,9 +48,9 @@ local function expiry(o)
 end
 
 -- Sends a message to its place; its record and its reply.
-local function place(id, o, q, target, seq, size, n)
+local function place(id, o, q, target, seq, envelope, n)
   -- stylua: ignore
-  local record = { S_PENDING, V_NONE, 0, 0, epoch, n, 0, now, 0, 0, seq, o.rank or 2500, size,
+  local record = { S_PENDING, V_NONE, 0, 0, epoch, n, 0, now, 0, 0, seq, o.rank or 2500, #envelope,
     o.max_retries or QUEUES_RETRIES, now, q.slug, o.deadline or 0, expiry(o), "", "" }
   local c = { id = id, record = record }
   local r = met[id]
@@ -57,6 +62,9 @@ local function place(id, o, q, target, seq, size, n)
   elseif not placed then
     enter(c, target, now + (r and r.delay() or o.delay_ms or 0))
   end
+  if invited[id] then
+    subscribers.spread(c, invited[id], envelope, r)
+  end
   if c.to then
     arrive(id, record[R_EXPIRES], c.to, c.to_set, c.score)
   end
@@ -65,6 +73,9 @@ end
 
 local function write_specials(records, n)
   gather_changes(records, n)
+  if subscribers then
+    subscribers.write(records)
+  end
   write_removals()
   write_additions()
   write_keys()

@@ -40,7 +40,7 @@ async def admit(endpoint: Endpoint, call: Call) -> None:
     await access.require(principal, permission, scope.id)
     if "queue" in endpoint.names:
         queue = await call.queue()
-        await access.require(principal, permission, scope.id, queue.id)
+        await access.require(principal, permission, scope.id, queue.owner_id)
     elif "message" in endpoint.names:
         await call.require_message(scope, await call.message_id(scope))
     elif permission == MANAGE and not endpoint.names_queues:

@@ -32,6 +32,8 @@ BASE = "/v1/modules/scaiqueue"
 
 _uuid = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
+# Of the caller's own making: they may hold slashes.
+_LONG = ("correlation_id", "idempotency_key")
 _placeholder = re.compile(r"\{(\w+)\}")
 
 T = TypeVar("T")
@@ -132,14 +134,14 @@ class Call:
         if row is None:
             raise QueueError(Code.SCAIQUEUE_QUEUE_NOT_FOUND)
         self.queue_slug = row.slug
-        await self.services.access.require(self.principal, self.permission, scope.id, row.id)
+        await self.services.access.require(self.principal, self.permission, scope.id, row.owner_id)
         return scope, row
 
     async def queue_named(self, scope: ScopeEntry, name: str) -> QueueEntry:
         """A queue of the scope that the request names elsewhere than in its path."""
         queue = await self.services.directory.queue(scope, name)
         if not self.sees_all(scope):
-            await self.services.access.require(self.principal, self.permission, scope.id, queue.id)
+            await self.services.access.require(self.principal, self.permission, scope.id, queue.owner_id)
         return queue
 
     def sees_all(self, scope: ScopeEntry) -> bool:
@@ -170,10 +172,10 @@ class Call:
         if ids is None:
             return None
         found = await queues.all_of(self.services.engine, scope.id)
-        return [queue.slug for queue in found if queue.id in ids]
+        return [queue.slug for queue in found if queue.owner_id in ids]
 
     async def allowed_queues(self, scope: ScopeEntry) -> frozenset[str] | None:
-        """Ids of the queues that are open to the key; None: all are."""
+        """Ids of the queues that are open to the key, each with its subscriptions; None: all are."""
         closed = await self.services.access.closed(self.principal, self.permission, scope.id)
         if self.principal.queues is not None or not closed:
             return self.principal.queues and self.principal.queues - closed
@@ -332,8 +334,8 @@ class Endpoint:
 
 
 def _typed(match: re.Match[str]) -> str:
-    """Ids of the caller's own making may hold slashes; they stand last."""
-    return f"{{{match[1]}_ref:{'path' if match[1] == 'correlation_id' else 'str'}}}"
+    """What may hold slashes stands last."""
+    return f"{{{match[1]}_ref:{'path' if match[1] in _LONG else 'str'}}}"
 
 
 class Registry:

@@ -39,6 +39,13 @@ EXAMPLES: dict[str, Any] = {
     },
     "ReleaseBatch": {"items": [{"id": "01939d2e-6f0c-7d52-b8c6-7a2f6c1f0a11", "claim_token": "1.42"}]},
     "ExtendBatch": {"items": [{"id": "01939d2e-6f0c-7d52-b8c6-7a2f6c1f0a11", "claim_token": "1.42"}]},
+    "CreateSubscription": {
+        "name": "mailer",
+        "filter": {"types": ["order.created"], "labels": {"region": "eu"}},
+        "start": "earliest",
+        "dedup_window_s": 3600,
+    },
+    "ChangeSubscription": {"filter": {"when": {"field": "body.total", "op": "gte", "value": 100}}},
     "Redrive": {"filter": {"type": "task.run"}, "rate": 100, "dry_run": True},
     "CreateSchema": {
         "name": "order",

@@ -120,6 +120,8 @@ async def _limits(
         queue = await queue_rows.find(engine, scope_ids[0], name)
         if queue is None:
             raise CommandError(f"--queues: scope {scopes[0]} has no queue {name!r}")
+        if queue.owner_id != queue.id:
+            raise CommandError(f"--queues: {name} is a subscription's: name its broadcast queue")
         queue_ids.append(queue.id)
     return scope_ids, queue_ids
 

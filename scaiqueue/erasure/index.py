@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 from redis.asyncio import Redis
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from scaiqueue.erasure.tombstone import Content, erased, redacted
+from scaiqueue.erasure.tombstone import Content, erased, redacted, with_parent
 from scaiqueue.keys import ScopeKeys
 from scaiqueue.persister.journal import RawEntry, after, decode_any
 from scaiqueue.persister.watermarks import Watermarks
-from scaiqueue.records import decode_outcome, join_envelope, split_envelope
+from scaiqueue.records import decode_outcome, decode_record, join_envelope, split_envelope
 from scaiqueue.rows.engine import reading
 from scaiqueue.rows.tables import idempotency
 from scaiqueue.scripts import binding
@@ -24,6 +24,14 @@ from scaiqueue.scripts.runner import ScriptRunner
 
 COMMIT_S = 10.0
 ENTRIES_PER_PAGE = 200
+
+
+class Erased(NamedTuple):
+    """How many the index held, and the headers that they have now."""
+
+    found: int
+    headers: Mapping[str, bytes]
+
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -51,33 +59,67 @@ class Index:
         found: Any = await self._redis.hmget(scope.key("state"), list(ids))
         return sum(one is not None for one in found)
 
-    async def erase(self, scope: ScopeKeys, ids: Sequence[str], actor: str, *, redact: bool) -> int:
-        """Put something else in the place of their content; how many there were. Their rows are written once
-        more by what follows from it, so those are to be changed afterwards."""
-        done = 0
-        if items := await self._items(scope, ids, redact=redact):
+    async def erase(self, scope: ScopeKeys, ids: Sequence[str], actor: str, *, redact: bool) -> Erased:
+        """Put something else in the place of their content. Their rows are written once more by what follows
+        from it, so those are to be changed afterwards."""
+        done, headers = 0, dict[str, bytes]()
+        while items := await self._items(scope, ids, headers, redact=redact):
             reply = await binding.erase(self._runner, scope, int(redact), actor, items)
-            done = sum(item[0] == "OK" for item in reply.items)
+            found = sum(item[0] == "OK" for item in reply.items)
+            done = max(done, found)
+            if found == len(items):
+                break
+            # What left the index meanwhile may have been to say what stands in a shared envelope.
         await self._drop_keys(scope, ids)
         await self.settle(scope)
         await self._clear_journal(scope, set(ids))
-        return done
+        return Erased(done, headers)
 
-    async def _items(self, scope: ScopeKeys, ids: Sequence[str], *, redact: bool) -> list[EraseItem]:
+    async def _items(
+        self, scope: ScopeKeys, ids: Sequence[str], headers: dict[str, bytes], *, redact: bool
+    ) -> list[EraseItem]:
+        """Of those that the index holds; their new headers gather in `headers`."""
         pipe = self._redis.pipeline(transaction=False)
-        for part in ("body", "overlay", "outcome"):
+        for part in ("state", "body", "overlay", "outcome"):
             pipe.hmget(scope.key(part), list(ids))
-        bodies, overlays, outcomes = await pipe.execute()
-        items = []
-        for message_id, stored, overlay, outcome in zip(ids, bodies, overlays, outcomes, strict=True):
+        states, bodies, overlays, outcomes = await pipe.execute()
+        records = [decode_record(raw) if raw is not None else None for raw in states]
+        shared = await self._shared(scope, {record.shared for record in records if record is not None})
+        items: list[EraseItem] = []
+        said: dict[str, bytes] = {}
+        for message_id, record, stored, overlay, outcome in zip(
+            ids, records, bodies, overlays, outcomes, strict=True
+        ):
+            if record is None:
+                continue
+            if record.shared:
+                stored = shared[record.shared]
             if stored is None:
                 continue
             header, body = split_envelope(stored)
             content = Content(header, body, overlay or b"", decode_outcome(outcome or b""))
             left = redacted(content) if redact else erased(content)
             packed = _pack(tuple(left.outcome)) if any(left.outcome) else ""
-            items.append(EraseItem(message_id, join_envelope(left.header, left.body), packed))
+            envelope = join_envelope(left.header, left.body)
+            again = said.get(record.shared) if record.shared else None
+            said.setdefault(record.shared, envelope)
+            headers[message_id] = left.header
+            alone = again not in (None, envelope)
+            if alone:
+                # What rules changed of one copy is in its own header then, and whose copy it is.
+                headers[message_id] = with_parent(left.header, record.shared)
+                envelope = join_envelope(headers[message_id], left.body)
+            told = b"" if again == envelope else envelope
+            items.append(EraseItem(message_id, told, packed, "1" if alone else ""))
         return items
+
+    async def _shared(self, scope: ScopeKeys, ids: set[str]) -> dict[str, bytes | None]:
+        """Envelopes that several records share, by the id that these name."""
+        wanted = sorted(ids - {""})
+        if not wanted:
+            return {}
+        found: Any = await self._redis.hmget(scope.key("shared"), wanted)
+        return dict(zip(wanted, found, strict=True))
 
     async def _drop_keys(self, scope: ScopeKeys, ids: Sequence[str]) -> None:
         """Idempotency keys: a digest of content is told from a guess."""

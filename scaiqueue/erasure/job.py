@@ -13,13 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils import uuid7
 
 from scaiqueue.erasure import metrics
-from scaiqueue.erasure.index import Index
+from scaiqueue.erasure.index import Erased, Index
 from scaiqueue.erasure.places import OF_MESSAGES, OF_STREAMS, OF_SUBJECT, Erase, Target
 from scaiqueue.erasure.streams import Streams
 from scaiqueue.erasure.subject import Subject
 from scaiqueue.keys import ScopeKeys, Shard
 from scaiqueue.moments import now_ms
-from scaiqueue.rows import erasures, scopes
+from scaiqueue.rows import copies, erasures, scopes
+from scaiqueue.rows.engine import reading
 from scaiqueue.rows.erasures import RUNNING, TABLES, ErasureRow
 from scaiqueue.rows.scopes import ScopeRow
 from scaiqueue.scripts.replies import NotReadyError
@@ -209,15 +210,31 @@ class _Run:
 
     async def _erase(self, scope: ScopeKeys) -> None:
         """What is under way, first in the index: its rows are written once more by what follows from that."""
-        ids, row = self._cursor.under_way, self._row
-        if row.dry_run:
-            indexed = await self._index.count(scope, ids)
-        else:
-            indexed = await self._index.erase(scope, ids, row.actor, redact=row.mode == "redact")
-            metrics.messages_total.labels(row.mode).inc(len(ids))
-        self._add({"found": len(ids), "index": indexed})
-        self._add(await self._rows(OF_MESSAGES, self._target(scope.scope_id, ids)))
+        row = self._row
+        for ids in await self._reached(self._cursor.under_way):
+            if row.dry_run:
+                done = Erased(await self._index.count(scope, ids), {})
+            else:
+                done = await self._index.erase(scope, ids, row.actor, redact=row.mode == "redact")
+                metrics.messages_total.labels(row.mode).inc(len(ids))
+            self._add({"found": len(ids), "index": done.found})
+            target = msgspec.structs.replace(self._target(scope.scope_id, ids), headers=done.headers)
+            self._add(await self._rows(OF_MESSAGES, target))
         self._cursor.under_way = []
+
+    async def _reached(self, ids: list[str]) -> list[list[str]]:
+        """In parts, what shares a body never in two; a dry run, which changes nothing, finds copies by
+        themselves."""
+        if self._row.dry_run:
+            return [ids]
+        async with reading(self._engine) as conn:
+            families = await copies.families(conn, ids)
+        parts: list[list[str]] = [[]]
+        for family in families:
+            if len(parts[-1]) >= STEP:
+                parts.append([])
+            parts[-1] += family
+        return parts
 
     async def _erase_streams(self, scope: ScopeKeys) -> None:
         """All of the scope's, before its messages: one that is being assembled becomes one of them."""

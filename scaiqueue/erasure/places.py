@@ -19,8 +19,8 @@ from scaiqueue.erasure.tombstone import (
     without_text,
     without_texts,
 )
-from scaiqueue.records import Outcome
-from scaiqueue.rows import history
+from scaiqueue.records import Flag, Outcome
+from scaiqueue.rows import copies, history
 from scaiqueue.rows.event_tables import event_addenda
 from scaiqueue.rows.tables import (
     PREFIX,
@@ -39,13 +39,15 @@ GONE = "[erased]"
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """What is erased: messages or streams of one scope, or all else that names the subject, in its tenant."""
+    """What is erased: messages or streams of one scope, or all else that names the subject, in its tenant.
+    `headers`: what stands in the index now, with what rules had changed, which the rows know no more."""
 
     tenant_id: str
     subject: Subject
     redact: bool
     scope_id: str = ""
     message_ids: Sequence[str] = ()
+    headers: Mapping[str, bytes] = {}
     stream_ids: Sequence[str] = ()
 
 
@@ -64,19 +66,23 @@ async def _archive(conn: AsyncConnection, target: Target) -> int:
 async def _contents(conn: AsyncConnection, target: Target, table: Any) -> int:
     c = table.c
     query = select(table).where(c.id.in_(target.message_ids)).order_by(c.id).with_for_update()
+    of = await copies.parents(conn, target.message_ids)
+    held = await copies.bodies(conn, set(of.values()))
     changes = []
     for row in (await conn.execute(query)).all():
         outcome = Outcome(bytes(row.response), row.failure_reason)
-        content = Content(row.header.encode(), bytes(row.body), row.overlay.encode(), outcome)
+        body = bytes(row.body) or held.get(of.get(row.id, ""), b"")
+        content = Content(row.header.encode(), body, row.overlay.encode(), outcome)
         left = redacted(content) if target.redact else erased(content)
         changes.append(
             {
                 "the_id": row.id,
                 "correlation_id": "",
                 "source_id": "",
-                "header": left.header.decode(),
+                "header": target.headers.get(row.id, left.header).decode(),
                 "overlay": left.overlay.decode(),
-                "body": left.body,
+                # The body of a copy for a subscription lies in the row of what it is a copy of.
+                "body": b"" if row.id in of and row.flags & Flag.shared_body else left.body,
                 "response": left.outcome.response,
                 "failure_reason": left.outcome.reason,
                 "origin": without_reason(row.origin),
@@ -212,6 +218,8 @@ KEPT: Mapping[str, str] = {
     "routing_rules": "what administrators wrote",
     "grants": "what administrators wrote",
     "acls": "what administrators wrote",
+    "subscriptions": "what administrators wrote",
+    "copies": "ids",
     "trusts": "what administrators wrote",
     "schemas": "what administrators wrote",
     "hitl_patterns": "what administrators wrote",

@@ -59,6 +59,12 @@ def redacted(content: Content) -> Content:
     )
 
 
+def with_parent(header: bytes, parent: str) -> bytes:
+    """As a copy's, which has not been said in it before."""
+    changed = msgspec.structs.replace(read_header(header), parent_id=parent, causation_id=parent)
+    return encode_header(changed)
+
+
 def without_texts(text: str) -> str:
     """A row's history: what happened, where and when, and not why."""
     steps = [msgspec.structs.replace(step, detail=without_text(step.detail)) for step in history.parse(text)]

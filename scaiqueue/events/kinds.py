@@ -26,9 +26,11 @@ MESSAGE_KINDS = (
     "requeued",
     "restored",
     "repaired",
+    "broadcast",
 )
-# A decision completes the message: it is told as both.
+# A decision completes the message, as does making its copies: it is told as both.
 _OTHERWISE = {
+    "broadcast": (MESSAGE + "broadcast", MESSAGE + "completed"),
     "decided": ("hitl.decided", MESSAGE + "completed"),
     "breaker_tripped": ("routing.breaker_tripped",),
 }

@@ -88,6 +88,8 @@ async def publish(work: Work, call: Call, max_body: int) -> list[list[Any]]:
         raise NotReadyError("the scope's routing rules need Redis, which is away")
     scope_state = await rows.scope_state(work.conn, work.scope)
     await work.load_rules(call.queues)
+    if any(work.rules(slug).access == "broadcast" for slug in call.queues):
+        raise NotReadyError("copies for subscriptions need Redis, which is away")
     items = _items(call)
     owners: dict[tuple[str, str], tuple[str, str]] = {}
     if hashes := {item.key[1] for item in items if item.key}:

@@ -19,7 +19,8 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scaiqueue.keys import ScopeKeys
-from scaiqueue.records import Outcome, Record, Version
+from scaiqueue.records import Flag, Outcome, Record, Version
+from scaiqueue.rows import copies
 from scaiqueue.rows.engine import clock
 from scaiqueue.rows.positions import Position
 from scaiqueue.rows.queues import QueueRow
@@ -99,7 +100,7 @@ async def queue_rows(conn: AsyncConnection, scope_id: str, slugs: Collection[str
     return [QueueRow(**row) for row in (await conn.execute(query)).mappings()]
 
 
-def record_of(row: Any) -> Record:
+def record_of(row: Any, shared: str = "") -> Record:
     return Record(
         queue=row.queue,
         state=row.state,
@@ -120,6 +121,7 @@ def record_of(row: Any) -> Record:
         due_at=row.due_at,
         updated_at=row.updated_at,
         origin=tuple(msgspec.json.decode(row.origin)) if row.origin else (),
+        shared=shared,
     )
 
 
@@ -131,16 +133,33 @@ async def load(conn: AsyncConnection, scope_id: str, ids: Sequence[str]) -> dict
         .where(messages.c.id.in_(ids), messages.c.scope_id == scope_id)
         .with_for_update(skip_locked=True)
     )
+    found = (await conn.execute(query)).all()
+    parents = await _parents(conn, found)
     return {
-        row.id: Stored(row.id, record_of(row), row.overlay, Outcome(bytes(row.response), row.failure_reason))
-        for row in await conn.execute(query)
+        row.id: Stored(
+            row.id,
+            record_of(row, parents.get(row.id, "")),
+            row.overlay,
+            Outcome(bytes(row.response), row.failure_reason),
+        )
+        for row in found
     }
+
+
+async def _parents(conn: AsyncConnection, rows: Sequence[Any]) -> dict[str, str]:
+    """Of the copies for subscriptions among the rows, whose bodies they have."""
+    sharing = [row.id for row in rows if row.flags & Flag.shared_body]
+    return await copies.parents(conn, sharing) if sharing else {}
 
 
 async def contents(conn: AsyncConnection, ids: Sequence[str]) -> dict[str, tuple[bytes, bytes]]:
     """Header and body by id."""
-    query = select(messages.c.id, messages.c.header, messages.c.body).where(messages.c.id.in_(ids))
-    return {row.id: (row.header.encode(), bytes(row.body)) for row in await conn.execute(query)}
+    query = select(messages.c.id, messages.c.header, messages.c.body, messages.c.flags)
+    rows = (await conn.execute(query.where(messages.c.id.in_(ids)))).all()
+    parents = await _parents(conn, rows)
+    bodies = await copies.bodies(conn, set(parents.values())) if parents else {}
+    held = {name: bodies.get(parent, b"") for name, parent in parents.items()}
+    return {row.id: (row.header.encode(), bytes(row.body) or held.get(row.id, b"")) for row in rows}
 
 
 async def headers(conn: AsyncConnection, ids: Sequence[str]) -> dict[str, bytes]:

@@ -88,7 +88,7 @@ class Rules(NamedTuple):
             return [scope_state.upper(), "scope"]
         if not self.state:
             return ["NOT_FOUND", "queue"]
-        if self.access == "readonly" or (entering and self.access):
+        if self.access in ("readonly", "broadcast") or (entering and self.access):
             return ["READONLY", "queue"]
         if self.state in ("paused", "archived") or (entering and self.state != "active"):
             return [self.state.upper(), "queue"]

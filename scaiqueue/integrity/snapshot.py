@@ -68,18 +68,23 @@ async def take(redis: Redis, scope: ScopeKeys, places: Places) -> Snapshot:
         record = before[message_id]
         for slug in {*places[message_id], *([record.queue] if record else [])}:
             slugs.setdefault(slug, []).append(message_id)
-    answers = await read_together(redis, scope.shard, _commands(scope, ids, slugs))
+    answers = await read_together(redis, scope.shard, _commands(scope, before, slugs))
     return _read(ids, slugs, answers)
 
 
-def _commands(scope: ScopeKeys, ids: list[str], slugs: Mapping[str, list[str]]) -> list[Command]:
+def _commands(
+    scope: ScopeKeys, records: Mapping[str, Record | None], slugs: Mapping[str, list[str]]
+) -> list[Command]:
+    ids = list(records)
     commands: list[Command] = [
         ("GET", scope.shard.epoch),
         ("TIME",),
         ("HMGET", scope.key("meta"), "seq", "token"),
     ]
     commands += [("HMGET", scope.key(name), *ids) for name in ("state", "overlay", "outcome")]
-    commands += [("HEXISTS", scope.key("body"), message_id) for message_id in ids]
+    for message_id, record in records.items():
+        shared = record.shared if record else ""
+        commands.append(("HEXISTS", scope.key("shared" if shared else "body"), shared or message_id))
     for slug, members in slugs.items():
         queue = scope.queue(slug)
         commands.append(("HMGET", queue.key("meta"), "state", "ordering"))

@@ -117,7 +117,7 @@ class JobDesk:
         if not access.lets_in(principal, CONSUME, scope.id):
             record = await self._services.reader.record(scope, job_id)
             queue = await self._services.directory.queue(scope, record.queue)
-            await access.require(principal, CONSUME, scope.id, queue.id)
+            await access.require(principal, CONSUME, scope.id, queue.owner_id)
         return scope
 
     async def _queue(self, principal: Principal, job_type: str) -> QueueEntry:
@@ -168,7 +168,7 @@ class JobDesk:
             named = sorted({slug_of(job_type) for job_type in types if job_type})
             found = tuple(queues[slug] for slug in named if slug in queues)
             for queue in found:
-                await access.admit(principal, CONSUME, scope.id, queue.id)
+                await access.admit(principal, CONSUME, scope.id, queue.owner_id)
             return found
         if access.lets_in(principal, CONSUME, scope.id):
             return tuple(queues.values())

@@ -12,7 +12,7 @@ from scaiqueue.persister.journal import ID_LENGTH, Entry
 from scaiqueue.persister.message_rows import History
 from scaiqueue.persister.streams import StreamBatch
 from scaiqueue.records import Version
-from scaiqueue.rows.bulk import ChangedMessage, EventRow, IdempotencyRow, NewMessage
+from scaiqueue.rows.bulk import ChangedMessage, CopyRow, EventRow, IdempotencyRow, NewMessage
 from scaiqueue.rows.rates import MINUTE_MS, Spot
 from scaiqueue.rows.streams import ChunkRow, StreamRow
 
@@ -22,12 +22,13 @@ _encode = msgspec.json.Encoder().encode
 
 class ScopeBatch(msgspec.Struct):
     """The messages of one scope in a batch, and their stored parts once they are read: `records` in the
-    order of `messages`, the others by id where there is one."""
+    order of `messages`, the others by id where there is one; `shared` holds envelopes that several share."""
 
     keys: ScopeKeys
     messages: dict[str, History] = {}
     records: list[bytes | None] = []
     envelopes: dict[str, bytes | None] = {}
+    shared: dict[str, bytes | None] = {}
     overlays: dict[str, bytes | None] = {}
     outcomes: dict[str, bytes | None] = {}
 
@@ -50,6 +51,7 @@ class Rows(msgspec.Struct):
     updates: list[ChangedMessage] = []
     idempotency: list[IdempotencyRow] = []
     events: list[EventRow] = []
+    copies: list[CopyRow] = []
     refused: list[Refused] = []
     forget: dict[ScopeKeys, list[tuple[str, str]]] = {}
     streams: list[StreamRow] = []

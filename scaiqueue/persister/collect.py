@@ -12,8 +12,8 @@ from scaiqueue.keys import DEAD_LETTER, ScopeKeys
 from scaiqueue.persister.batch import Batch, Refused, Rows, ScopeBatch, event_rows
 from scaiqueue.persister.message_rows import Header, History, change_of, heading_of, split
 from scaiqueue.persister.pipeline import pipelined
-from scaiqueue.records import Flag, Version, decode_record
-from scaiqueue.rows.bulk import Change, ChangedMessage, Heading, IdempotencyRow, NewMessage
+from scaiqueue.records import Flag, Version, decode_record, without_shared
+from scaiqueue.rows.bulk import Change, ChangedMessage, CopyRow, Heading, IdempotencyRow, NewMessage
 
 IDS_PER_CALL = 1000
 # So few envelopes are read together with the records, whatever they weigh.
@@ -23,6 +23,7 @@ ROWS_PER_TURN = 250
 # Plain numbers: the operators of an enumeration cost more than the rest of the loop.
 HAS_OVERLAY, HAS_OUTCOME = int(Flag.overlay), int(Flag.outcome)
 HAS_PARTS = HAS_OVERLAY | HAS_OUTCOME
+SHARES = int(Flag.shared_body)
 # Places in a state record.
 FLAGS, SEQ, SIZE, CREATED, VERSION = 34, slice(35, 41), slice(43, 47), slice(48, 54), slice(11, 20)
 SHORTEST = 56
@@ -47,13 +48,14 @@ async def load_records(redis: Redis, batch: Batch) -> None:
 
 
 def envelope_bytes(batch: Batch) -> int:
-    """How much the bodies that this batch must read will weigh."""
-    return sum(
-        int.from_bytes(raw[SIZE])
-        for scope in batch.scopes.values()
-        for history, raw in zip(scope.messages.values(), scope.records, strict=True)
-        if history.new and raw is not None
-    )
+    """How much the bodies that this batch must read will weigh; one that several messages share counts
+    once."""
+    weights: dict[str, int] = {}
+    for scope in batch.scopes.values():
+        for (message_id, history), raw in zip(scope.messages.items(), scope.records, strict=True):
+            if history.new and raw is not None:
+                weights[_shared_id(raw) or message_id] = int.from_bytes(raw[SIZE])
+    return sum(weights.values())
 
 
 async def load_parts(redis: Redis, batch: Batch) -> None:
@@ -67,10 +69,16 @@ async def load_parts(redis: Redis, batch: Batch) -> None:
             for message_id, raw in zip(scope.messages, scope.records, strict=True)
             if raw is not None and len(raw) >= SHORTEST and raw[FLAGS] & HAS_PARTS
         ]
+        calls.add(scope, "shared", _shared_ids(scope))
         calls.add(scope, "overlay", [name for name, flags in flagged if flags & HAS_OVERLAY])
         calls.add(scope, "outcome", [name for name, flags in flagged if flags & HAS_OUTCOME])
     for scope, part, ids, values in await calls.run():
-        kept = {"body": scope.envelopes, "overlay": scope.overlays, "outcome": scope.outcomes}[part]
+        kept = {
+            "body": scope.envelopes,
+            "shared": scope.shared,
+            "overlay": scope.overlays,
+            "outcome": scope.outcomes,
+        }[part]
         kept.update(zip(ids, values, strict=True))
 
 
@@ -118,7 +126,7 @@ class _Maker:
             if not history.new:
                 self.rows.updates.append(ChangedMessage(message_id, change))
                 return
-            head, body = split(self.scope.envelopes.get(message_id) or b"")
+            head, body = split(self._envelope(message_id, history, raw))
             found = self._headings.get(head)
             if found is None:
                 found = self._headings[head] = heading_of(self.scope.keys, head)
@@ -131,6 +139,17 @@ class _Maker:
         except (ValueError, IndexError) as error:
             self.rows.refused.append(refusal(self.scope, message_id, raw, error))
 
+    def _envelope(self, message_id: str, history: History, raw: bytes) -> bytes:
+        """A copy for a subscription has the header of the message it shares an envelope with, and no body."""
+        shared = _shared_id(raw)
+        if not shared:
+            return self.scope.envelopes.get(message_id) or b""
+        envelope = self.scope.shared.get(shared) or b""
+        if shared == message_id:
+            return envelope
+        self.rows.copies.append(CopyRow(message_id, shared))
+        return envelope[: envelope.find(b"\n") + 1]
+
     def _change(self, message_id: str, history: History, raw: bytes) -> Change:
         if len(raw) < SHORTEST:
             raise ValueError("the state record can't be read")
@@ -138,12 +157,16 @@ class _Maker:
         if raw[FLAGS] & HAS_PARTS:
             overlay = self.scope.overlays.get(message_id) or b""
             outcome = self.scope.outcomes.get(message_id) or b""
-        # All of the record but what is each message's own: its number, its size, when it was created.
+        whole = raw
+        if raw[FLAGS] & SHARES:
+            raw, _ = without_shared(raw)
+        # All of the record but what is each message's own: its number, its size, when it was created, whose
+        # envelope it shares.
         common = raw[:35] + raw[41:43] + raw[47:48] + raw[54:]
         key = (common, history, overlay, outcome)
         change = self._changes.get(key)
         if change is None:
-            change = self._changes[key] = change_of(decode_record(raw), history, overlay, outcome)
+            change = self._changes[key] = change_of(decode_record(whole), history, overlay, outcome)
         return change
 
     @staticmethod
@@ -204,6 +227,18 @@ async def _idempotency(redis: Redis, keyed: list[_Keyed]) -> list[IdempotencyRow
                 scope.scope_id, queue, key.rpartition(":")[2], message_id, digest, expires_at
             )
     return sorted(found.values())
+
+
+def _shared_id(raw: bytes) -> str:
+    """Under which a record's envelope lies if it shares one, else ""."""
+    return without_shared(raw)[1] if len(raw) >= SHORTEST and raw[FLAGS] & SHARES else ""
+
+
+def _shared_ids(scope: ScopeBatch) -> list[str]:
+    """Of all new messages, each once."""
+    new = zip(scope.messages.values(), scope.records, strict=True)
+    found = {_shared_id(raw) for history, raw in new if history.new and raw is not None}
+    return sorted(found - {""})
 
 
 def _new_ids(scope: ScopeBatch) -> list[str]:

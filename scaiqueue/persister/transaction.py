@@ -22,7 +22,15 @@ from scaiqueue.persister.message_rows import heading_of, split
 from scaiqueue.persister.rule_counts import RuleCounts
 from scaiqueue.records import Version, decode_record
 from scaiqueue.rows import positions, rates, streams
-from scaiqueue.rows.bulk import BulkWriter, ChangedMessage, NewMessage, RowSet, Written, existing_ids
+from scaiqueue.rows.bulk import (
+    BulkWriter,
+    ChangedMessage,
+    CopyRow,
+    NewMessage,
+    RowSet,
+    Written,
+    existing_ids,
+)
 from scaiqueue.rows.bulk_mariadb import MariaDbBulk
 from scaiqueue.rows.bulk_sqlite import SqliteBulk
 from scaiqueue.rows.engine import is_sqlite
@@ -64,7 +72,8 @@ class Writer:
 
     async def _quick(self, step: Step, batch: Batch, rows: Rows) -> bool:
         """False where rows must be looked at one by one: nothing is written then."""
-        whole = RowSet(step, rows.inserts, rows.updates, rows.idempotency, rows.events, rate_counts(batch))
+        counts = rate_counts(batch)
+        whole = RowSet(step, rows.inserts, rows.updates, rows.idempotency, rows.events, counts, rows.copies)
         try:
             async with self._connected() as conn, conn.begin() as transaction:
                 written = await self.bulk.write(conn, whole)
@@ -134,6 +143,7 @@ class _CarefulWrite:
             if raw is not None
         }
         self.refused: list[Refused] = []
+        self.copies: list[CopyRow] = []
 
     async def write(self, rows: Rows) -> list[Refused]:
         changed = [ChangedMessage(row.id, row.change) for row in rows.inserts] + rows.updates
@@ -150,6 +160,7 @@ class _CarefulWrite:
         await self._bisect(rows.events, bulk.insert_events, _drop)
         await self._bisect(rows.streams, lambda conn, some: streams.write(conn, some, ()), _drop)
         await self._bisect(rows.chunks, lambda conn, some: streams.write(conn, (), some), _drop)
+        await self._bisect(rows.copies + self.copies, bulk.insert_copies, _drop)
         for message_id in sorted(archived):
             log.warning("message_already_archived", message_id=message_id)
         return self.refused
@@ -168,13 +179,17 @@ class _CarefulWrite:
         made = []
         for message_id, change in changed:
             scope, raw = self.stored[message_id]
-            envelope: Any = await self.writer.redis.hget(scope.keys.key("body"), message_id)
+            record = decode_record(raw)
+            place = ("shared", record.shared) if record.shared else ("body", message_id)
+            envelope: Any = await self.writer.redis.hget(scope.keys.key(place[0]), place[1])
             if envelope is None:
                 await self._check_kept()
             scope.envelopes[message_id] = envelope
-            record = decode_record(raw)
             try:
                 head, body = split(envelope or b"")
+                if parent := record.parent(message_id):
+                    body = b""
+                    self.copies.append(CopyRow(message_id, parent))
                 heading, _ = heading_of(scope.keys, head)
                 made.append(NewMessage(message_id, record.seq, record.created_at, body, change, heading))
             except ValueError as error:

@@ -11,7 +11,7 @@ from uuid_utils import uuid7
 from scaiqueue.errors import Code, Detail, QueueError
 from scaiqueue.keys import DEAD_LETTER, FIRST_QUEUES, OUTBOUND, SYSTEM_QUEUES, shard_of
 from scaiqueue.moments import now_ms
-from scaiqueue.queueing.configuration import system_queue_settings
+from scaiqueue.queueing.configuration import copies_settings, system_queue_settings
 from scaiqueue.queueing.configure import Configurator
 from scaiqueue.rows import queues, scopes
 from scaiqueue.rows.queues import QueueRow, QueueSettings, QueueSlugTaken, encode_settings
@@ -48,6 +48,14 @@ def _next_state(state: str, verb: str, turns: Mapping[str, tuple[tuple[str, ...]
 def refuse_system_queue(slug: str, *, except_dead_letter: bool) -> None:
     if slug in SYSTEM_QUEUES and not (except_dead_letter and slug == DEAD_LETTER):
         raise QueueError(Code.SCAIQUEUE_SYSTEM_QUEUE_READONLY, f"{slug} belongs to the system.")
+
+
+def refuse_subscription_queue(queue: QueueRow) -> None:
+    if queue.parsed.access == "copies":
+        raise QueueError(
+            Code.SCAIQUEUE_SYSTEM_QUEUE_READONLY,
+            f"{queue.slug} holds copies for a subscription: change or delete that, or its queue.",
+        )
 
 
 class Administration:
@@ -182,9 +190,23 @@ class Administration:
         changed = await queues.change(self._engine, queue.id, **changes)
         if changed is None:
             raise QueueError(Code.SCAIQUEUE_QUEUE_NOT_FOUND)
-        await self._configurator.apply(scope, [changed], itself=False)
+        followers = [changed]
+        if changed.parsed.consumer_mode == "broadcast":
+            followers += await self._follow(changed, changes)
+        await self._configurator.apply(scope, followers, itself=False)
         await self._announce(scope.id)
         return changed
+
+    async def _follow(self, queue: QueueRow, changes: Mapping[str, object]) -> list[QueueRow]:
+        """The queues of its subscriptions, with its new settings or state."""
+        values: dict[str, object] = {}
+        if "settings" in changes:
+            values["settings"] = encode_settings(copies_settings(queue))
+        if "state" in changes:
+            values["state"] = queue.state
+        holding = await queues.of_subscriptions(self._engine, queue.scope_id, queue.slug) if values else []
+        changed = [await queues.change(self._engine, row.id, **values) for row in holding]
+        return [row for row in changed if row is not None]
 
     async def turn_queue(self, scope: ScopeRow, queue: QueueRow, verb: str) -> QueueRow:
         """`verb` is one of QUEUE_TURNS. Raises SCAIQUEUE_INVALID_STATE."""

@@ -132,6 +132,8 @@ class Claimer:
             scope, {queue.slug for queue in request.queues}
         ):
             _, (reply,) = await self._submit(scope, request)
+        if reply[0] == "READONLY" and any(q.settings.consumer_mode == "broadcast" for q in request.queues):
+            raise refusals.broadcast()
         if reply[0] not in ("OK", "EMPTY", "MORE"):
             raise refusals.of_reply(reply)
         return reply

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from scaiqueue.keys import DEAD_LETTER, OUTBOUND, SYSTEM_QUEUES
 from scaiqueue.rows.queues import Access, Aging, Backoff, QueueRow, QueueSettings
 from scaiqueue.rows.scopes import ScopeRow
@@ -38,8 +40,15 @@ def queue_fields(queue: QueueRow) -> dict[str, str]:
         "backoff": backoff_text(settings.backoff),
         "require_token": str(int(settings.require_claim_token)),
         "aging": aging_text(settings.aging),
-        "access": settings.access,
+        "access": "broadcast" if settings.consumer_mode == "broadcast" else settings.access,
     }
+
+
+def copies_settings(queue: QueueRow) -> QueueSettings:
+    """Of the queue that holds a subscription's copies: those of the broadcast queue."""
+    return msgspec.structs.replace(
+        queue.parsed, consumer_mode="competing", access="copies", broadcast_queue=queue.id
+    )
 
 
 def scope_fields(scope: ScopeRow) -> dict[str, str]:

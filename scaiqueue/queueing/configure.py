@@ -6,14 +6,16 @@ from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from scaiqueue.broadcast.program import compile_roster
 from scaiqueue.errors import Code, Detail, QueueError
 from scaiqueue.keys import QueueKeys, ScopeKeys, Shard
 from scaiqueue.queueing.configuration import queue_fields, scope_fields
 from scaiqueue.queueing.directory import ScopeEntry
 from scaiqueue.queueing.rulebook import Rulebooks
-from scaiqueue.rows import queues, scopes
+from scaiqueue.rows import queues, scopes, subscriptions
 from scaiqueue.rows.queues import QueueRow
 from scaiqueue.rows.scopes import ScopeRow
+from scaiqueue.rows.subscriptions import Roster
 from scaiqueue.scripts import binding
 from scaiqueue.scripts.binding import ConfigureItem
 from scaiqueue.scripts.replies import parse_reply
@@ -39,6 +41,22 @@ def queue_call(scope: ScopeRow, queue: QueueRow) -> Call:
     return _call(keys_of(scope), [keys_of(scope).queue(queue.slug)], queue.version, queue_fields(queue))
 
 
+def roster_call(queue: QueueKeys, roster: Roster) -> Call:
+    """The call that makes the index obey the queue's subscriptions."""
+    return binding.subscribe_call(queue.scope, queue, roster.version, compile_roster(roster))
+
+
+async def stored_roster_calls(
+    engine: AsyncEngine, scope: ScopeKeys, queues: Sequence[QueueRow]
+) -> list[Call]:
+    """The same for each broadcast queue among these, of its subscriptions as the rows hold them now."""
+    return [
+        roster_call(scope.queue(queue.slug), await subscriptions.roster(engine, scope.scope_id, queue.slug))
+        for queue in queues
+        if queue.parsed.consumer_mode == "broadcast"
+    ]
+
+
 class Configurator:
     """An older version than the index has changes nothing: a later change is already there."""
 
@@ -53,6 +71,20 @@ class Configurator:
             if isinstance(answer, Exception):
                 raise answer
             parse_reply(answer)
+
+    async def subscribe(self, queue: QueueKeys, roster: Roster) -> int:
+        """The number of the newest message that was published without regard to these subscriptions."""
+        reply = parse_reply(await self._runner.run(*roster_call(queue, roster)))
+        word, number = reply.items[0]
+        if word == "CONFLICT":
+            # A later change is in force, and knows of this one.
+            return 2**53 - 2
+        return int(number)
+
+    async def repair(self, scope: ScopeKeys, engine: AsyncEngine, queues: Sequence[QueueRow]) -> None:
+        """Brings the subscriptions of these queues into force again."""
+        for call in await stored_roster_calls(engine, scope, queues):
+            parse_reply(await self._runner.run(*call))
 
     async def remove_queue(self, scope: ScopeRow, queue: QueueRow) -> None:
         """Take an empty queue out of the index. Raises SCAIQUEUE_NOT_EMPTY."""
@@ -84,6 +116,8 @@ class Repairer:
         if row is None:
             return False
         found = [await queues.find(self._engine, scope.id, slug) for slug in sorted(slugs)]
-        await self._configurator.apply(row, [queue for queue in found if queue is not None])
+        known = [queue for queue in found if queue is not None]
+        await self._configurator.apply(row, known)
+        await self._configurator.repair(scope.keys, self._engine, known)
         await self._rulebooks.repair(scope.keys)
         return True

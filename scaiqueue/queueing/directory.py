@@ -7,6 +7,7 @@ directory only turns what a caller writes into keys. While the row store can't b
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
@@ -18,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from scaiqueue.errors import Code, QueueError
-from scaiqueue.keys import SYSTEM_QUEUES, QueueKeys, ScopeKeys, Shard
+from scaiqueue.keys import SYSTEM_QUEUES, QueueKeys, ScopeKeys, Shard, subscription_slug
 from scaiqueue.queueing.message import Place
 from scaiqueue.routing.program import body_paths
 from scaiqueue.routing.stored import compiled
@@ -30,6 +31,8 @@ from scaiqueue.rows.scopes import ScopeRow
 MAX_AGE_S = 5.0
 RENEWED_WITHIN_S = 0.5
 MAX_ENTRIES = 20_000
+
+_uuid = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 Key = TypeVar("Key")
 Entry = TypeVar("Entry")
@@ -75,6 +78,11 @@ class QueueEntry:
     def checked(self) -> bool:
         """Some body published here may have a schema by itself."""
         return self.settings.schema is not None or bool(self.scope.typed)
+
+    @cached_property
+    def owner_id(self) -> str:
+        """The queue to whose users it belongs: of a subscription's, the broadcast queue."""
+        return self.settings.broadcast_queue or self.row.id
 
     @property
     def id(self) -> str:
@@ -172,7 +180,8 @@ class Directory:
         return entry
 
     async def queues(self, scope: ScopeEntry) -> Mapping[str, QueueEntry]:
-        """All but the system's, by slug, in the order of their slugs."""
+        """All but the system's, broadcast ones and those of subscriptions, by slug, in the order of their
+        slugs."""
         held = self._lists.get(scope.id)
         if held is not None and held[0] > time.monotonic():
             return held[1]
@@ -184,10 +193,24 @@ class Directory:
                 raise
             _keep(self._lists, scope.id, held[1])
             return held[1]
-        found = sorted((row for row in rows or () if row.slug not in SYSTEM_QUEUES), key=lambda row: row.slug)
+        found = sorted((row for row in rows or () if _competing(row)), key=lambda row: row.slug)
         entries = {row.slug: QueueEntry(row, scope) for row in found}
         _keep(self._lists, scope.id, entries)
         return entries
+
+    async def subscription(self, queue: QueueEntry, reference: str) -> QueueEntry:
+        """The queue that holds the copies of a subscription, by its name or id. Raises
+        SCAIQUEUE_SUBSCRIPTION_NOT_FOUND."""
+        names = subscription_slug(queue.slug, reference), reference
+        # What is looked for by the wrong name is looked for in the rows.
+        for name in reversed(names) if _uuid.fullmatch(reference) else names:
+            try:
+                held = await self.queue(queue.scope, name)
+            except QueueError:
+                continue
+            if held.settings.broadcast_queue == queue.id:
+                return held
+        raise QueueError(Code.SCAIQUEUE_SUBSCRIPTION_NOT_FOUND)
 
     def forget(self, scope_id: str) -> None:
         """Drop what is kept of the scope: it or a queue of it has changed."""
@@ -203,6 +226,13 @@ class Directory:
         self._scopes.clear()
         self._queues.clear()
         self._lists.clear()
+
+
+def _competing(row: QueueRow) -> bool:
+    if row.slug in SYSTEM_QUEUES:
+        return False
+    settings = row.parsed
+    return settings.consumer_mode == "competing" and settings.access != "copies"
 
 
 def _keep(held: OrderedDict[Key, tuple[float, Entry]], key: Key, entry: Entry) -> None:

@@ -70,6 +70,9 @@ class MessageReader:
             pipe.hget(scope.keys.key(name), message_id)
         found: list[Any] = await pipe.execute()
         record, envelope, outcome, overlay = found
+        if record is not None and envelope is None:
+            shared = decode_record(record).shared
+            envelope = await self._redis.hget(scope.keys.key("shared"), shared) if shared else None
         if record is None or envelope is None:
             return None
         return record, envelope, outcome or b"", overlay or b""

@@ -94,6 +94,11 @@ def of_reply(reply: list[Any]) -> QueueError:
     raise ValueError(f"unexpected reply {reply!r}")
 
 
+def broadcast() -> QueueError:
+    why = "Messages of a broadcast queue are claimed from its subscriptions"
+    return QueueError(Code.VALIDATION_ERROR, details=(Detail("queue", why),))
+
+
 def invalid_state(state: str) -> QueueError:
     return QueueError(
         Code.SCAIQUEUE_INVALID_STATE, f"The message is {state}.", details=(Detail("state", state),)

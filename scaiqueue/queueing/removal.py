@@ -27,6 +27,7 @@ from scaiqueue.scripts.runner import ScriptRunner
 STEP = 1000
 PURGE_FOR_S = 5.0
 ROUNDS = 20
+_MESSAGE_KEYS = ("state", "body", "shared", "shares", "overlay", "outcome", "rules", "breakers")
 
 
 class Purger:
@@ -85,7 +86,7 @@ class Removal:
     async def remove_queue(self, actor: str, scope: ScopeEntry, queue: QueueRow, *, force: bool) -> None:
         """Raises SCAIQUEUE_NOT_EMPTY while messages are live, unless forced; and for system queues."""
         refuse_system_queue(queue.slug, except_dead_letter=False)
-        await self._refuse_live(scope, [queue], force)
+        await self.refuse_live(scope, [queue], force)
         closed = await self._administration.turn_queue(scope.row, queue, "archive")
         await self._empty(actor, scope.keys.queue(queue.slug))
         await self._configurator.remove_queue(scope.row, closed)
@@ -102,7 +103,7 @@ class Removal:
     async def remove_scope(self, actor: str, scope: ScopeEntry, *, force: bool) -> None:
         """Raises SCAIQUEUE_NOT_EMPTY while messages are live in any queue, unless forced."""
         every = await queues.all_of(self._engine, scope.id)
-        await self._refuse_live(scope, every, force)
+        await self.refuse_live(scope, every, force)
         if not force and (count := await streams.live_in(self._engine, scope.id)):
             raise QueueError(Code.SCAIQUEUE_NOT_EMPTY, details=(Detail("streams", f"{count} live"),))
         closed = await self._administration.turn_scope(scope.row, "archive")
@@ -112,9 +113,7 @@ class Removal:
             await self._configurator.remove_queue(closed, queue)
         await self._configurator.remove_scope(closed)
         await self._purger.committed(scope.keys, None)
-        await self._redis.unlink(
-            *(scope.keys.key(name) for name in ("state", "body", "overlay", "outcome", "rules", "breakers"))
-        )
+        await self._redis.unlink(*(scope.keys.key(name) for name in _MESSAGE_KEYS))
         await self._remove_streams(scope.keys)
         await removal.remove_scope_rows(self._engine, scope.id)
         await scopes.remove(self._engine, scope.id)
@@ -131,7 +130,8 @@ class Removal:
                 await self._redis.zrem(place, root)
         await streams.remove_of_scope(self._engine, scope.scope_id)
 
-    async def _refuse_live(self, scope: ScopeEntry, rows: Sequence[QueueRow], force: bool) -> None:
+    async def refuse_live(self, scope: ScopeEntry, rows: Sequence[QueueRow], force: bool) -> None:
+        """Raises SCAIQUEUE_NOT_EMPTY while messages are live in any of the queues, unless forced."""
         if force:
             return
         depths = await read_depths(self._redis, [(scope.keys.queue(row.slug), "fifo") for row in rows])

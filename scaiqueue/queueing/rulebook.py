@@ -166,6 +166,19 @@ class RuleKeeper:
         await self._books.apply(keys, book, closing)
         await self._announce(keys.scope_id)
 
+    async def _refuse_broadcast(self, scope: ScopeRow, then: Then) -> None:
+        """Rules send messages to queues, here or in another scope, not to subscriptions."""
+        abroad = then.route.scope if then.route is not None else None
+        for name, action in (("route", then.route), ("escalate", then.escalate)):
+            if action is None or not action.queue:
+                continue
+            place = (abroad if name == "route" else None) or scope.id
+            row = await queues.find(self._engine, place, action.queue)
+            settings = None if row is None else row.parsed
+            if settings and (settings.consumer_mode == "broadcast" or settings.access == "copies"):
+                why = "A broadcast queue and its subscriptions can't be targets"
+                raise invalid_rule(Detail(f"then.{name}.queue", why))
+
     async def _columns(
         self, scope: ScopeRow, asked: Asked, before: Definition | None = None
     ) -> dict[str, Any]:
@@ -179,6 +192,7 @@ class RuleKeeper:
         queue, definition = await checked(
             asked.trigger, asked.queue, asked.when, asked.then, find_queue, find_abroad
         )
+        await self._refuse_broadcast(scope, definition.then)
         definition = await self._with_review(scope, definition, before)
         if definition.then.route is not None and definition.then.route.scope is not None:
             await self._open_outbound(scope)

@@ -37,8 +37,9 @@ _OPEN = b"\0"
 _open, _open_text = Raw(b"\0"), Raw(b'"\0"')
 _encode = msgspec.json.Encoder().encode
 _PENDING = State.pending.name
-# Of a record: flags for overlay, outcome, limits and origin, which the plain template has no place for.
-_SPECIAL = 1 | 2 | 32 | 64
+# Of a record: flags for overlay, outcome, limits, origin and a shared envelope, which the plain template has
+# no place for.
+_SPECIAL = 1 | 2 | 32 | 64 | 128
 
 # A key of its own is all that differs in the headers of many messages.
 _KEY_NAME, _KEY = b"idempotency_key", b'"idempotency_key":"'

@@ -17,7 +17,7 @@ from scaiqueue.moments import now_ms
 from scaiqueue.persister.collect import SEQ
 from scaiqueue.persister.pipeline import replies_of
 from scaiqueue.persister.tasks import together
-from scaiqueue.queueing.configure import keys_of, queue_call, scope_call
+from scaiqueue.queueing.configure import keys_of, queue_call, scope_call, stored_roster_calls
 from scaiqueue.queueing.rulebook import Rulebooks
 from scaiqueue.records import Version
 from scaiqueue.recovery.progress import Progress
@@ -96,7 +96,9 @@ class Rebuild:
         for scope in found:
             calls.append(scope_call(scope))
             calls.append(await self.rulebooks.stored_call(keys_of(scope)))
-            calls += [queue_call(scope, queue) for queue in await queues.all_of(self.engine, scope.id)]
+            found_queues = await queues.all_of(self.engine, scope.id)
+            calls += [queue_call(scope, queue) for queue in found_queues]
+            calls += await stored_roster_calls(self.engine, keys_of(scope), found_queues)
             if len(calls) >= CALLS:
                 await self._call(calls)
                 calls = []

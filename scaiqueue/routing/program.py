@@ -57,11 +57,30 @@ def compile_rules(rules: Sequence[CompiledRule], max_hops: int, max_matches: int
     for trigger, letter in TRIGGERS.items():
         chosen = [rule for rule in rules if rule.trigger == trigger]
         if chosen:
-            part = _pack(_Rows(chosen).program())
+            part = _pack(_RuleRows(chosen).program())
             index.append(f"{letter}:{start}:{start + len(part) - 1}")
             parts.append(part)
             start += len(part)
     return Program(" ".join(index), b"".join(parts)) if parts else Program("", b"")
+
+
+class Filters(NamedTuple):
+    """Conditions that are asked each by itself: `starts` holds the row at which each begins, 0 for one that
+    always holds. A jump to -1 says that it does, one to 0 that it doesn't."""
+
+    fields: list[list[str]]
+    rows: list[Any]
+    starts: list[int]
+
+
+def compile_filters(conditions: Sequence[Node]) -> Filters:
+    rows, starts = _Rows(), []
+    for condition in conditions:
+        always = isinstance(condition, Group) and not condition.parts
+        starts.append(0 if always else rows.here())
+        if not always:
+            rows.emit(condition, lambda: -1, lambda: 0)
+    return Filters(rows.fields(), rows.flat(), starts)
 
 
 def _with_specs(rules: Sequence[CompiledRule]) -> tuple[list[CompiledRule], list[bytes]]:
@@ -87,61 +106,75 @@ def body_paths(rules: Sequence[CompiledRule]) -> tuple[str, ...]:
 
 
 class _Rows:
-    """Rows under construction. A jump is a function until all places are known."""
+    """Tests under construction. A jump is a function until all places are known."""
+
+    def __init__(self) -> None:
+        self._fields: dict[str, int] = {}
+        self._rows: list[tuple[int, int, Any, Callable[[], int], Callable[[], int]]] = []
+
+    def fields(self) -> list[list[str]]:
+        return [_spec(field) for field in self._fields]
+
+    def flat(self) -> list[Any]:
+        flat: list[Any] = []
+        for field, op, value, yes, no in self._rows:
+            flat += (field, op, value, yes(), no())
+        return flat
+
+    def here(self) -> int:
+        return _ROW * len(self._rows) + 1
+
+    def emit(self, node: Node, yes: Callable[[], int], no: Callable[[], int]) -> None:
+        if isinstance(node, Test):
+            field = self._fields.setdefault(node.field, len(self._fields) + 1)
+            self._rows.append((field, OPERATORS.index(node.op) + 1, node.value, yes, no))
+        elif isinstance(node, Not):
+            self.emit(node.part, no, yes)
+        elif not node.parts:
+            self.emit(Test("", "queue", "exists", True), yes, no)
+        else:
+            for part in node.parts[:-1]:
+                place: list[int] = []
+                go_on = lambda place=place: place[0]  # noqa: E731
+                if node.kind == "all":
+                    self.emit(part, go_on, no)
+                else:
+                    self.emit(part, yes, go_on)
+                place.append(self.here())
+            self.emit(node.parts[-1], yes, no)
+
+
+class _RuleRows:
+    """The rules of one trigger: of the first that matches."""
 
     def __init__(self, rules: Sequence[CompiledRule]) -> None:
         self._rules = rules
-        self._fields: dict[str, int] = {}
-        self._rows: list[tuple[int, int, Any, Callable[[], int], Callable[[], int]]] = []
+        self._rows = _Rows()
         self._starts: list[int] = []
 
     def program(self) -> dict[str, Any]:
         for number, rule in enumerate(self._rules, 1):
-            self._starts.append(self._here())
+            self._starts.append(self._rows.here())
             parts: tuple[Node, ...] = (rule.when,)
             if rule.queue:
                 parts = (Test("queue", "queue", "eq", rule.queue), rule.when)
-            self._emit(Group("", "all", parts), partial(neg, number), self._after(number))
-        flat: list[Any] = []
-        for field, op, value, yes, no in self._rows:
-            flat += (field, op, value, yes(), no())
+            self._rows.emit(Group("", "all", parts), partial(neg, number), self._after(number))
+        flat = self._rows.flat()
         places, end = [], 0
         actions = [_json(_action(rule)) for rule in self._rules]
         for number, action in enumerate(actions, 1):
             places += [self._after(number)(), end + 1, end + len(action)]
             end += len(action)
         return {
-            "fields": [_spec(field) for field in self._fields],
+            "fields": self._rows.fields(),
             "rows": flat,
             "rules": b"".join(actions).decode(),
             "places": places,
         }
 
-    def _here(self) -> int:
-        return _ROW * len(self._rows) + 1
-
     def _after(self, number: int) -> Callable[[], int]:
         """Where the next rule begins; 0 after the last."""
         return lambda: self._starts[number] if number < len(self._starts) else 0
-
-    def _emit(self, node: Node, yes: Callable[[], int], no: Callable[[], int]) -> None:
-        if isinstance(node, Test):
-            field = self._fields.setdefault(node.field, len(self._fields) + 1)
-            self._rows.append((field, OPERATORS.index(node.op) + 1, node.value, yes, no))
-        elif isinstance(node, Not):
-            self._emit(node.part, no, yes)
-        elif not node.parts:
-            self._emit(Test("", "queue", "exists", True), yes, no)
-        else:
-            for part in node.parts[:-1]:
-                place: list[int] = []
-                go_on = lambda place=place: place[0]  # noqa: E731
-                if node.kind == "all":
-                    self._emit(part, go_on, no)
-                else:
-                    self._emit(part, yes, go_on)
-                place.append(self._here())
-            self._emit(node.parts[-1], yes, no)
 
 
 def _spec(field: str) -> list[str]:

@@ -99,6 +99,13 @@ class EventRow(NamedTuple):
     detail: str
 
 
+class CopyRow(NamedTuple):
+    """A copy for a subscription, of a message that holds the body of both."""
+
+    message_id: str
+    parent_id: str
+
+
 class RowSet(NamedTuple):
     """What one transaction writes; messages are sorted by id."""
 
@@ -108,6 +115,7 @@ class RowSet(NamedTuple):
     idempotency: Sequence[IdempotencyRow]
     events: Sequence[EventRow]
     counts: Mapping[Spot, int]
+    copies: Sequence[CopyRow] = ()
 
 
 class Written(Enum):
@@ -142,6 +150,9 @@ class BulkWriter(Protocol):
     async def upsert_idempotency(self, conn: AsyncConnection, rows: Sequence[IdempotencyRow]) -> None: ...
 
     async def insert_events(self, conn: AsyncConnection, rows: Sequence[EventRow]) -> None: ...
+
+    async def insert_copies(self, conn: AsyncConnection, rows: Sequence[CopyRow]) -> None:
+        """Those that are there already stay."""
 
 
 async def existing_ids(conn: AsyncConnection, ids: Collection[str]) -> tuple[set[str], set[str]]:

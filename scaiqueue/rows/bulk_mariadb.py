@@ -18,6 +18,7 @@ from scaiqueue.rows.bulk import (
     MESSAGE_COLUMNS,
     Change,
     ChangedMessage,
+    CopyRow,
     EventRow,
     IdempotencyRow,
     NewMessage,
@@ -27,7 +28,15 @@ from scaiqueue.rows.bulk import (
 from scaiqueue.rows.literals import joined, literal, text
 from scaiqueue.rows.positions import Step
 from scaiqueue.rows.rates import SLOTS, Spot
-from scaiqueue.rows.tables import events, idempotency, journal_positions, message_archive, messages, rates
+from scaiqueue.rows.tables import (
+    copies,
+    events,
+    idempotency,
+    journal_positions,
+    message_archive,
+    messages,
+    rates,
+)
 
 # From so many messages on a change has a statement of its own.
 OWN_STATEMENT = 5
@@ -40,6 +49,8 @@ def _insert(table: str, columns: Sequence[str]) -> str:
 
 _INSERT_MESSAGES = _insert(messages.name, MESSAGE_COLUMNS)
 _INSERT_EVENTS = _insert(events.name, EventRow._fields)
+_INSERT_COPIES = _insert(copies.name, CopyRow._fields)
+_STAYS_COPY = " ON DUPLICATE KEY UPDATE parent_id=parent_id"
 _INSERT_IDEMPOTENCY = _insert(idempotency.name, IdempotencyRow._fields)
 _NEW_OWNER = (
     " ON DUPLICATE KEY UPDATE message_id=VALUES(message_id),digest=VALUES(digest),"
@@ -116,6 +127,7 @@ class MariaDbBulk:
         statements += _inserts(rows.inserts)
         statements += _tuples(_INSERT_IDEMPOTENCY, rows.idempotency, _NEW_OWNER)
         statements += _tuples(_INSERT_EVENTS, rows.events)
+        statements += _tuples(_INSERT_COPIES, rows.copies, _STAYS_COPY)
         spots = [(*spot, spot.minute % SLOTS, count) for spot, count in sorted(rows.counts.items())]
         statements += _tuples(_INSERT_RATES, spots, _ADD)
         found = await packets.run(conn, statements)
@@ -136,6 +148,9 @@ class MariaDbBulk:
 
     async def insert_events(self, conn: AsyncConnection, rows: Sequence[EventRow]) -> None:
         await packets.run(conn, _tuples(_INSERT_EVENTS, rows))
+
+    async def insert_copies(self, conn: AsyncConnection, rows: Sequence[CopyRow]) -> None:
+        await packets.run(conn, _tuples(_INSERT_COPIES, rows, _STAYS_COPY))
 
 
 def _step(step: Step) -> str:

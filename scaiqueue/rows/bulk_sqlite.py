@@ -13,13 +13,14 @@ from scaiqueue.rows.bulk import (
     MESSAGE_COLUMNS,
     Change,
     ChangedMessage,
+    CopyRow,
     EventRow,
     IdempotencyRow,
     NewMessage,
     RowSet,
     Written,
 )
-from scaiqueue.rows.tables import events, idempotency, message_archive, messages
+from scaiqueue.rows.tables import copies, events, idempotency, message_archive, messages
 
 
 def _insert(table: str, columns: Sequence[str]) -> str:
@@ -28,6 +29,7 @@ def _insert(table: str, columns: Sequence[str]) -> str:
 
 _INSERT_MESSAGES = _insert(messages.name, MESSAGE_COLUMNS)
 _INSERT_EVENTS = _insert(events.name, EventRow._fields)
+_INSERT_COPIES = _insert(copies.name, CopyRow._fields) + " ON CONFLICT DO NOTHING"
 _UPSERT_IDEMPOTENCY = (
     _insert(idempotency.name, IdempotencyRow._fields)
     + " ON CONFLICT (scope_id, queue, key_hash) DO UPDATE SET message_id = excluded.message_id, "
@@ -74,6 +76,8 @@ class SqliteBulk:
             await self.upsert_idempotency(conn, rows.idempotency)
         if rows.events:
             await self.insert_events(conn, rows.events)
+        if rows.copies:
+            await self.insert_copies(conn, rows.copies)
         await rates.add(conn, rows.counts)
         return Written.all
 
@@ -91,3 +95,6 @@ class SqliteBulk:
 
     async def insert_events(self, conn: AsyncConnection, rows: Sequence[EventRow]) -> None:
         await conn.exec_driver_sql(_INSERT_EVENTS, [tuple(row) for row in rows])
+
+    async def insert_copies(self, conn: AsyncConnection, rows: Sequence[CopyRow]) -> None:
+        await conn.exec_driver_sql(_INSERT_COPIES, [tuple(row) for row in rows])

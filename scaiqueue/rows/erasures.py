@@ -10,6 +10,7 @@ from sqlalchemy import Table, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from scaiqueue.moments import now_ms
+from scaiqueue.rows import copies
 from scaiqueue.rows.engine import reading
 from scaiqueue.rows.tables import erasures, message_archive, messages
 
@@ -96,7 +97,8 @@ async def candidates(
     engine: AsyncEngine, table: Table, scope_id: str, after: str, limit: int, *,
     correlation_id: str | None, source_id: str | None, bodies: bool,
 ) -> list[Candidate]:  # fmt: skip
-    """Messages of a scope in the order of their ids, after the id `after`."""
+    """Messages of a scope in the order of their ids, after the id `after`; copies with the body that they
+    share."""
     c = table.c
     body = c.body if bodies else literal(b"").label("body")
     query = select(c.id, c.header, c.overlay, body).where(c.scope_id == scope_id, c.id > after)
@@ -105,7 +107,15 @@ async def candidates(
     if source_id is not None:
         query = query.where(c.source_id == source_id)
     async with reading(engine) as conn:
-        found = await conn.execute(query.order_by(c.id).limit(limit))
-        return [
-            Candidate(row.id, row.header.encode(), row.overlay.encode(), bytes(row.body)) for row in found
-        ]
+        found = (await conn.execute(query.order_by(c.id).limit(limit))).all()
+        of = await copies.parents(conn, [row.id for row in found]) if bodies else {}
+        held = await copies.bodies(conn, set(of.values()))
+    return [
+        Candidate(
+            row.id,
+            row.header.encode(),
+            row.overlay.encode(),
+            held.get(of[row.id], b"") if row.id in of else bytes(row.body),
+        )
+        for row in found
+    ]

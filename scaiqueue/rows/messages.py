@@ -10,7 +10,8 @@ from sqlalchemy import ColumnElement, Table, case, false, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from scaiqueue.keys import DEAD_LETTER
-from scaiqueue.records import Origin, Record, State
+from scaiqueue.records import Flag, Origin, Record, State
+from scaiqueue.rows import copies
 from scaiqueue.rows.engine import LOOK_UP_WITHIN_S, is_sqlite, reading
 from scaiqueue.rows.tables import message_archive, messages
 
@@ -93,14 +94,41 @@ def _row(found: Any) -> MessageRow:
     )
 
 
+async def _whole(
+    connection: AsyncConnection, rows: list[MessageRow], *, with_bodies: bool = True
+) -> list[MessageRow]:
+    """The rows; copies for subscriptions have the bodies of the messages that they were made of."""
+    sharing = [row.id for row in rows if row.record.flags & Flag.shared_body]
+    of = await copies.parents(connection, sharing) if sharing else {}
+    held = await copies.bodies(connection, set(of.values())) if of and with_bodies else {}
+    return [_copy(row, of[row.id], held) if row.id in of else row for row in rows]
+
+
+def _copy(row: MessageRow, parent: str, held: dict[str, bytes]) -> MessageRow:
+    body = row.body or held.get(parent, b"")
+    record = msgspec.structs.replace(row.record, shared=parent, size=len(body))
+    return msgspec.structs.replace(row, record=record, body=body)
+
+
 async def find(engine: AsyncEngine, scope_id: str, message_id: str) -> MessageRow | None:
     """In the live rows, then in the archive: in that order a row that moves meanwhile is not missed."""
     async with reading(engine, LOOK_UP_WITHIN_S) as connection:
         for table in (messages, message_archive):
             query = select(table).where(table.c.scope_id == scope_id, table.c.id == message_id)
             if (found := (await connection.execute(query)).first()) is not None:
-                return _row(found)
+                (row,) = await _whole(connection, [_row(found)])
+                return row
     return None
+
+
+async def by_ids(engine: AsyncEngine, scope_id: str, ids: Sequence[str]) -> list[MessageRow]:
+    """Those of the messages that the rows hold, archived ones too, in the order of their ids."""
+    rows: dict[str, MessageRow] = {}
+    async with reading(engine) as connection:
+        for table in (messages, message_archive):
+            query = select(table).where(table.c.scope_id == scope_id, table.c.id.in_(ids))
+            rows.update((row.id, _row(row)) for row in await connection.execute(query))
+        return await _whole(connection, [rows[name] for name in sorted(rows)])
 
 
 def _conditions(table: Table, scope_id: str, by: Filter, sqlite: bool) -> list[ColumnElement[bool]]:
@@ -143,9 +171,11 @@ async def _heads(
     conditions = _conditions(table, scope_id, by, is_sqlite(connection))
     if before:
         conditions.append(table.c.id < before)
-    query = select(table.c.id, func.length(table.c.body)).where(*conditions)
-    found = await connection.execute(query.order_by(table.c.id.desc()).limit(limit))
-    return [(row[0], row[1]) for row in found]
+    query = select(table.c.id, func.length(table.c.body), table.c.flags).where(*conditions)
+    found = (await connection.execute(query.order_by(table.c.id.desc()).limit(limit))).all()
+    sharing = [row[0] for row in found if row[2] & Flag.shared_body]
+    shared = await copies.lengths(connection, sharing) if sharing else {}
+    return [(row[0], shared.get(row[0], row[1])) for row in found]
 
 
 async def page(
@@ -169,7 +199,8 @@ async def page(
             if left:
                 found = await connection.execute(select(table).where(table.c.id.in_(left)))
                 rows.update((row.id, _row(row)) for row in found)
-    return [rows[name] for name in chosen if name in rows], len(heads) > len(chosen)
+        shown = await _whole(connection, [rows[name] for name in chosen if name in rows])
+    return shown, len(heads) > len(chosen)
 
 
 async def dead_letters(
@@ -204,7 +235,8 @@ async def in_review(
     )
     async with reading(engine) as connection:
         conditions = _conditions(messages, scope_id, by, is_sqlite(connection))
-        return [_row(row) for row in await connection.execute(query.where(*conditions))]
+        found = [_row(row) for row in await connection.execute(query.where(*conditions))]
+        return await _whole(connection, found, with_bodies=False)
 
 
 async def live(engine: AsyncEngine, scope_id: str, queues: Sequence[str], limit: int) -> list[MessageRow]:

@@ -20,7 +20,7 @@ Ordering = Literal["fifo", "priority", "deadline"]
 ConsumerMode = Literal["competing", "broadcast"]
 OverflowPolicy = Literal["reject", "drop_oldest", "dead_letter"]
 Durability = Literal["committed", "indexed"]
-Access = Literal["", "noput", "relay", "readonly"]
+Access = Literal["", "noput", "relay", "copies", "readonly"]
 SchemaMode = Literal["off", "warn", "enforce"]
 
 
@@ -48,7 +48,8 @@ class Aging(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the JSON column holds. `access`: "" all, "noput" no publish, "relay" no publish, but rules and
-    redrives send messages there, "readonly" no publish, no claim."""
+    redrives send messages there, "copies" likewise, for redrives: the queue of a subscription of the queue
+    with the id `broadcast_queue`, "readonly" no publish, no claim."""
 
     consumer_mode: ConsumerMode = "competing"
     ordering: Ordering = "fifo"
@@ -66,6 +67,7 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
     schema: str | None = None
     schema_mode: SchemaMode | None = None
     access: Access = ""
+    broadcast_queue: str | None = None
 
 
 decode_settings = msgspec.json.Decoder(QueueSettings).decode
@@ -89,6 +91,11 @@ class QueueRow(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def parsed(self) -> QueueSettings:
         return decode_settings(self.settings)
+
+    @property
+    def owner_id(self) -> str:
+        """The queue to whose users it belongs: of a subscription's, the broadcast queue."""
+        return self.parsed.broadcast_queue or self.id
 
 
 def encode_settings(settings: QueueSettings) -> str:
@@ -122,15 +129,32 @@ async def find(engine: AsyncEngine, scope_id: str, reference: str) -> QueueRow |
 
 
 async def page(
-    engine: AsyncEngine, scope_id: str, after: str, limit: int, only: Collection[str] | None = None
+    engine: AsyncEngine,
+    scope_id: str,
+    after: str,
+    limit: int,
+    only: Collection[str] | None = None,
+    *,
+    of_subscriptions: bool = True,
 ) -> list[QueueRow]:
     """At most `limit` queues in the order of their creation, after the id `after`."""
     query = select(queues).where(queues.c.scope_id == scope_id, queues.c.id > after)
+    if not of_subscriptions:
+        query = query.where(queues.c.slug.not_like("%.%"))
     if only is not None:
         query = query.where(queues.c.id.in_(only))
     async with reading(engine) as connection:
         rows = await connection.execute(query.order_by(queues.c.id).limit(limit))
         return [_row(row) for row in rows.mappings()]
+
+
+async def of_subscriptions(engine: AsyncEngine, scope_id: str, queue: str) -> list[QueueRow]:
+    """Those that hold the copies of a broadcast queue."""
+    # In the order of the characters a slash follows the dot.
+    within = (queues.c.slug > f"{queue}.", queues.c.slug < f"{queue}/")
+    query = select(queues).where(queues.c.scope_id == scope_id, *within).order_by(queues.c.slug)
+    async with reading(engine) as connection:
+        return [_row(row) for row in (await connection.execute(query)).mappings()]
 
 
 async def places(engine: AsyncEngine, slug: str) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, Table, delete, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from scaiqueue.rows import access
+from scaiqueue.rows import access, copies
 from scaiqueue.rows.engine import reading
 from scaiqueue.rows.tables import (
     hitl_patterns,
@@ -16,17 +16,22 @@ from scaiqueue.rows.tables import (
     rates,
     routing_rules,
     schemas,
+    subscriptions,
 )
 
 ROWS_A_STEP = 1000
 
 
-async def _delete_by_id(engine: AsyncEngine, table: Table, *where: ColumnElement[bool]) -> None:
+async def _delete_by_id(
+    engine: AsyncEngine, table: Table, *where: ColumnElement[bool], all_goes: bool = False
+) -> None:
     while True:
         async with engine.begin() as connection:
             found = await connection.execute(select(table.c.id).where(*where).limit(ROWS_A_STEP))
             ids = [row[0] for row in found]
             if ids:
+                if table in (messages, message_archive):
+                    await (copies.forget if all_goes else copies.leave_bodies)(connection, ids)
                 await connection.execute(delete(table).where(table.c.id.in_(ids)))
         if len(ids) < ROWS_A_STEP:
             return
@@ -54,8 +59,9 @@ async def remove_queue_rows(engine: AsyncEngine, scope_id: str, queue: str) -> N
 
 async def remove_scope_rows(engine: AsyncEngine, scope_id: str) -> None:
     """All but the rows of the scope and of its queues."""
-    for table in (messages, message_archive, jobs, schemas, hitl_patterns, routing_rules):
-        await _delete_by_id(engine, table, table.c.scope_id == scope_id)
+    tables = (messages, message_archive, jobs, schemas, hitl_patterns, routing_rules, subscriptions)
+    for table in tables:
+        await _delete_by_id(engine, table, table.c.scope_id == scope_id, all_goes=True)
     async with engine.begin() as connection:
         for table in (idempotency, rates):
             await connection.execute(delete(table).where(table.c.scope_id == scope_id))

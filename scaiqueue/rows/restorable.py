@@ -10,6 +10,7 @@ from sqlalchemy import Select, Table, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from scaiqueue.records import Flag, Record, Version, encode_record
+from scaiqueue.rows import copies
 from scaiqueue.rows.bulk import IdempotencyRow
 from scaiqueue.rows.engine import reading
 from scaiqueue.rows.tables import events, idempotency, message_archive, messages
@@ -31,7 +32,8 @@ _pack = msgspec.msgpack.Encoder().encode
 
 
 class Restorable(NamedTuple):
-    """One message as the `restore` script takes it; a terminal one goes without its content."""
+    """One message as the `restore` script takes it; a terminal one goes without its content, as does one that
+    shares its envelope with another of the same page."""
 
     tenant: str
     scope_id: str
@@ -66,7 +68,7 @@ class _Template(NamedTuple):
     with_outcome: bool
 
 
-def _template(row: Any) -> _Template:
+def _template(row: Any, shared: str = "") -> _Template:
     record = encode_record(
         Record(
             queue=row.queue,
@@ -88,6 +90,7 @@ def _template(row: Any) -> _Template:
             due_at=row.due_at,
             updated_at=row.updated_at,
             origin=tuple(msgspec.json.decode(row.origin)) if row.origin else (),
+            shared=shared,
         )
     )
     live = row.state in LIVE_STATES
@@ -99,19 +102,27 @@ async def _read(engine: AsyncEngine, query: Select[Any]) -> list[Restorable]:
     """Of a query of `_select`."""
     async with reading(engine) as conn:
         rows = (await conn.execute(query)).all()
+        sharing = [row.id for row in rows if row.flags & Flag.shared_body]
+        parents = await copies.parents(conn, sharing) if sharing else {}
+        bodies = await copies.bodies(conn, set(parents.values())) if parents else {}
     templates: dict[Any, _Template] = {}
+    given: set[str] = set()
     found = []
     for row in rows:
         message_id, seq, created_at, tenant, scope_id, header, body, overlay, response, *_ = row
         common = row[len(_OWN) :]
-        template = templates.get(common)
+        parent = parents.get(message_id)
+        template = templates.get((common, parent))
         if template is None:
-            template = templates[common] = _template(row)
-        envelope = header.encode() + b"\n" + body
+            template = templates[common, parent] = _template(row, parent or "")
+        envelope = header.encode() + b"\n" + (body or bodies.get(parent or "", b""))
         record = (
             template.head + seq.to_bytes(6) + template.rank + len(envelope).to_bytes(4) + template.retries
             + created_at.to_bytes(6) + template.tail
         )  # fmt: skip
+        if parent:
+            envelope = b"" if parent in given else envelope
+            given.add(parent)
         outcome = _outcome(response, row.failure_reason) if template.with_outcome else b""
         found.append(
             Restorable(tenant, scope_id, message_id, record, envelope, overlay.encode(), outcome)

@@ -15,8 +15,10 @@ from sqlalchemy.sql import Insert
 from scaiqueue.moments import now_ms
 from scaiqueue.records import State, Version
 
+from . import copies
 from .engine import is_sqlite, reading
 from .events import forget_up_to
+from .tables import copies as copy_table
 from .tables import events, idempotency, message_archive, messages
 
 TERMINAL = [int(state) for state in State if state.terminal]
@@ -114,15 +116,18 @@ async def remove_terminal(
 ) -> int:
     """Delete at most `limit` terminal messages of a queue that were last touched before `before` (ms).
 
-    What an idempotency key still answers for is left until its window is over. Returns how many went.
+    What an idempotency key still answers for is left until its window is over, and the body of copies for
+    subscriptions until the last of them is gone. Returns how many went.
     """
     held = select(idempotency.c.message_id).where(
         idempotency.c.message_id == table.c.id, idempotency.c.expires_at >= now_ms()
     )
+    needed = select(copy_table.c.message_id).where(copy_table.c.parent_id == table.c.id)
     over = (
         select(table.c.id)
         .where(table.c.scope_id == scope_id, table.c.queue == queue)
-        .where(table.c.state.in_(TERMINAL), table.c.updated_at < before, ~held.exists())
+        .where(table.c.state.in_(TERMINAL), table.c.updated_at < before)
+        .where(~held.exists(), ~needed.exists())
         .limit(limit)
     )
     async with reading(engine) as connection:
@@ -130,6 +135,7 @@ async def remove_terminal(
     if ids:
         async with engine.begin() as connection:
             await connection.execute(delete(table).where(table.c.id.in_(ids)))
+            await copies.forget(connection, ids)
     return len(ids)
 
 

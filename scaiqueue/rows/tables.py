@@ -146,6 +146,14 @@ message_archive = _table(
     Index("ix_message_archive_age", "scope_id", "queue", "updated_at"),
 )
 
+# Whose body a copy for a subscription has: its own row has none.
+copies = _table(
+    "copies",
+    Column("message_id", Uuid, primary_key=True),
+    Column("parent_id", Uuid, nullable=False),
+    Index("ix_copies_parent", "parent_id"),
+)
+
 idempotency = _table(
     "idempotency",
     Column("scope_id", Uuid, nullable=False),
@@ -327,6 +335,32 @@ routing_rules = _table(
     Column("created_at", Ms, nullable=False),
     Column("updated_at", Ms, nullable=False),
     UniqueConstraint("scope_id", "name", name="uq_scaiqueue_rule_name"),
+)
+
+# `slug` is that of the queue, in `queues` with the same id, which holds the copies. `filled_to` is the last
+# of the older messages that were looked at for `earliest`, `fill_before` the number of the first that is not
+# one of them.
+subscriptions = _table(
+    "subscriptions",
+    Column("id", Uuid, primary_key=True),
+    Column("tenant_id", Slug, nullable=False),
+    Column("scope_id", Uuid, nullable=False),
+    Column("queue", Slug, nullable=False),
+    Column("name", Slug, nullable=False),
+    Column("slug", Slug, nullable=False),
+    Column("filter", Json, nullable=False),
+    Column("start", String(16), nullable=False),
+    Column("delivery", String(16), nullable=False),
+    Column("dedup_window_s", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("fill_before", BigInteger, nullable=False),
+    Column("filled_to", Uuid, nullable=False),
+    Column("filled", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False, default=1),
+    Column("created_at", Ms, nullable=False),
+    Column("updated_at", Ms, nullable=False),
+    UniqueConstraint("scope_id", "queue", "name", name="uq_scaiqueue_subscription_name"),
+    Index("ix_subscriptions_state", "state", "updated_at"),
 )
 
 system_agents = _table(

@@ -41,6 +41,59 @@ async def age(
     return parse_reply(await runner.run(*age_call(scope, queue, limit, cursor, epoch=epoch, now=now)))
 
 
+class BackfillItem(NamedTuple):
+    """One item of `backfill`; "" is an absent value."""
+
+    id: Arg
+    """uuid: the message."""
+    record: Arg
+    """bytes: its state record."""
+    envelope: Arg
+    """bytes: header, newline, body."""
+    overlay: Arg = ""
+    """bytes: what rules changed."""
+
+
+def backfill_call(
+    scope: ScopeKeys,
+    queue: QueueKeys,
+    subscription: Arg,
+    actor: Arg,
+    items: Sequence[BackfillItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Call:
+    """The call of `backfill` for a pipeline."""
+    keys = [
+        scope.shard.epoch,
+        scope.shard.journal,
+        scope.shard.due,
+        scope.shard.limits,
+        scope.key("meta"),
+        scope.key("state"),
+        *(queue.key(name) for name in ("meta", "pending", "scheduled", "expiry", "review")),
+    ]
+    return "backfill", keys, [epoch, now, subscription, actor, *chain.from_iterable(items)]
+
+
+async def backfill(
+    runner: ScriptRunner,
+    scope: ScopeKeys,
+    queue: QueueKeys,
+    subscription: Arg,
+    actor: Arg,
+    items: Sequence[BackfillItem],
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Reply:
+    """Copies, for one subscription, of messages that were published before it was there. Called by the API alone, with what the rows hold of them."""
+    return parse_reply(
+        await runner.run(*backfill_call(scope, queue, subscription, actor, items, epoch=epoch, now=now))
+    )
+
+
 class CancelItem(NamedTuple):
     """One item of `cancel`; "" is an absent value."""
 
@@ -282,10 +335,12 @@ class EraseItem(NamedTuple):
 
     id: Arg
     """uuid: the message."""
-    envelope: Arg
-    """bytes: header, newline, body: what stands for it from now on."""
+    envelope: Arg = ""
+    """bytes: header, newline, body: what stands for it from now on, and for all that share its envelope; empty: an item before it, which shares it, has said so."""
     outcome: Arg = ""
     """bytes: response and failure reason, msgpack, likewise; empty: none."""
+    alone: Arg = ""
+    """int(0, 1): 1: from now on it shares its envelope with no other."""
 
 
 def erase_call(
@@ -893,6 +948,30 @@ async def stream(
                 now=now,
             )
         )
+    )
+
+
+def subscribe_call(
+    scope: ScopeKeys, queue: QueueKeys, version: Arg, program: Arg, *, epoch: Arg = "", now: Arg = ""
+) -> Call:
+    """The call of `subscribe` for a pipeline."""
+    keys = [scope.shard.epoch, scope.key("meta"), *(queue.key(name) for name in ("meta", "subscriptions"))]
+    return "subscribe", keys, [epoch, now, version, program]
+
+
+async def subscribe(
+    runner: ScriptRunner,
+    scope: ScopeKeys,
+    queue: QueueKeys,
+    version: Arg,
+    program: Arg,
+    *,
+    epoch: Arg = "",
+    now: Arg = "",
+) -> Reply:
+    """The subscriptions of a broadcast queue, compiled, for publish to obey. The rows hold them first."""
+    return parse_reply(
+        await runner.run(*subscribe_call(scope, queue, version, program, epoch=epoch, now=now))
     )
 
 

@@ -97,7 +97,7 @@ def _queues(contract: Contract) -> list[str]:
         "local QUEUES = {}",
         "for i = 1, QUEUE_COUNT do",
         f"  local at = {before + 1} + (i - 1) * {len(group.names)}",
-        '  local slug = (KEYS[at] or ""):match(":q:([a-z0-9_][a-z0-9_-]*):meta$") or ""',
+        '  local slug = (KEYS[at] or ""):match(":q:([a-z0-9_][a-z0-9_.-]*):meta$") or ""',
         '  local root = SCOPE_ROOT .. ":q:" .. slug',
         f"  if #slug < 1 or #slug > 63 or not KEYS[at + {len(group.names) - 1}]",
         f'    or concat(KEYS, " ", at, at + {len(group.names) - 1}) ~= {_joined(group, "root")} then',
@@ -120,7 +120,7 @@ def _item_keys(group: KeyGroup | None) -> list[str]:
         "for i = ITEM_KEYS + 1, #KEYS do",
         f'  local rest = KEYS[i]:sub(1, #SCOPE_ROOT + {len(name) + 2}) == SCOPE_ROOT .. ":{name}:"',
         f'    and KEYS[i]:sub(#SCOPE_ROOT + {len(name) + 3}) or ""',
-        '  if #rest < 64 or not rest:find("^[a-z0-9_:-]*$") or not rest:sub(-64):find("^[0-9a-f]+$") then',
+        '  if #rest < 64 or not rest:find("^[a-z0-9_.:-]*$") or not rest:sub(-64):find("^[0-9a-f]+$") then',
         f'    return bad("KEYS", "item: {name}, ending in a hash")',
         "  end",
         "end",
@@ -236,7 +236,7 @@ def _wrong(argument: Argument, v: str) -> tuple[str, str]:
             test = f"({line} or {most} + 2) > {most} + 1 or ({untrusted})"
             return test, f"a JSON object of at most {most} bytes on one line, then the body"
         case "slug", _:
-            return f'#{v} > 63 or not find({v}, "^[a-z0-9_][a-z0-9_-]*$")', "a slug"
+            return f'#{v} > 63 or not find({v}, "^[a-z0-9_][a-z0-9_.-]*$")', "a slug"
         case "word", words:
             return " and ".join(f'{v} ~= "{word}"' for word in words), f"one of {', '.join(words)}"
         case "index", ("queues",):

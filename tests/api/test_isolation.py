@@ -58,6 +58,9 @@ async def _things(api: Api) -> dict[str, str]:
     job = (await api.http.post(f"/scopes/{scope['id']}/dead-letter/redrive")).json()["data"]
     rule = {"name": "r", "trigger": "message_expired", "then": {"archive": True}}
     rule = created(await api.http.post(f"/scopes/{scope['id']}/routing-rules", json=rule))
+    news = await api.queue(scope, consumer_mode="broadcast")
+    subscriptions = f"/scopes/{scope['id']}/queues/{news['id']}/subscriptions"
+    subscription = created(await api.http.post(subscriptions, json={"name": "s"}))
     key = created(await api.http.post("/api-keys", json={"name": "k", "permissions": ["scaiqueue:view"]}))
     schema = created(await api.http.post(f"/scopes/{scope['id']}/schemas", json=EXAMPLES["CreateSchema"]))
     pattern = EXAMPLES["CreatePattern"]
@@ -79,6 +82,8 @@ async def _things(api: Api) -> dict[str, str]:
         "correlation_id": "c",
         "job": job["id"],
         "rule": rule["id"],
+        "subscription": subscription["id"],
+        "idempotency_key": "k",
         "key": key["id"],
         "schema": schema["id"],
         "pattern": pattern["id"],
@@ -111,7 +116,10 @@ async def test_another_tenants_things_are_not_found(api: Api) -> None:
         own = created(await stranger.post("/scopes", json={"slug": "own", "display_name": "x"}))
         crossed = {**things, "scope": own["id"]}
         for endpoint in _identified:
-            named = {"queue", "message", "job", "rule", "schema", "pattern", "stream", "grant", "trust"}
+            named = {
+                "queue", "message", "job", "rule", "schema", "pattern", "stream", "grant", "trust",
+                "subscription",
+            }  # fmt: skip
             if named & endpoint.names:
                 answer = await _call(stranger, endpoint, crossed)
                 assert answer.status_code == 404, f"{endpoint.name}: {answer.text}"

@@ -64,10 +64,18 @@ async def site(redis: Redis, redis_server: RedisServer, database_url: str) -> As
 
 
 class Planted(NamedTuple):
+    """`ids` of messages by what became of them; of `copies` for subscriptions likewise, and `published` is
+    what they are copies of."""
+
     scope: dict[str, Any]
     messages: str
     ids: dict[str, str]
     held: dict[str, Any]
+    copies: dict[str, str]
+
+    @property
+    def count(self) -> int:
+        return len(self.ids) + len(self.copies)
 
 
 async def _plant(site: Site, text: str) -> Planted:
@@ -128,6 +136,7 @@ async def _plant(site: Site, text: str) -> Planted:
     )
     assert answer.status_code == 200, answer.text
     await publish("text", body=b64encode(text.encode()).decode(), content_type="text/plain")
+    copies = await _broadcast(site, scope, text)
     redrive = {"filter": {"source_id": text}, "dry_run": True}
     assert (await http.post(f"/scopes/{scope['id']}/dead-letter/redrive", json=redrive)).status_code == 202
 
@@ -154,7 +163,31 @@ async def _plant(site: Site, text: str) -> Planted:
         await conn.execute(
             insert(quarantine).values(scope_id=scope["id"], message_id=ids["pending"], **refused)
         )
-    return Planted(scope, path, ids, held)
+    return Planted(scope, path, ids, held, copies)
+
+
+async def _broadcast(site: Site, scope: dict[str, Any], text: str) -> dict[str, str]:
+    """A message with two copies, of which one has been completed."""
+    http, base = site.api.http, f"/scopes/{scope['id']}"
+    news = await site.api.queue(scope, consumer_mode="broadcast")
+    subscriptions = f"{base}/queues/{news['slug']}/subscriptions"
+    for name in ("done", "slow"):
+        created(await http.post(subscriptions, json={"name": name, "dedup_window_s": 3600}))
+    body = {
+        "type": "letter.news",
+        "body": {"name": text, "n": 7, "more": [text, True]},
+        "labels": {"customer": text},
+        "source": {"type": "crm", "id": text},
+        "correlation_id": text,
+        "idempotency_key": f"{text}-news",
+    }
+    published = created(await http.post(f"{base}/queues/{news['slug']}/messages", json=body))
+    (done,) = (await http.post(f"{subscriptions}/done/claim")).json()["data"]
+    answer = await http.post(f"{base}/messages/{done['id']}/complete", json={"response": {"to": text}})
+    assert answer.status_code == 200, answer.text
+    slow = {"queue": f"{news['slug']}.slow"}
+    (waiting,) = (await http.get(f"{base}/messages", params=slow)).json()["data"]
+    return {"published": published["id"], "done": done["id"], "slow": waiting["id"]}
 
 
 async def _moved(engine: AsyncEngine, ids: list[str]) -> bool:
@@ -176,39 +209,52 @@ async def test_nothing_is_left_of_who_was_erased_or_redacted(site: Site) -> None
         "stream_chunks.data",
     ):
         assert f"mod_scaiqueue_{name}" in before
-    assert {key.rpartition(":")[2] for key in before if key.startswith("sq:")} >= {"body", "journal", "state"}
+    assert {key.rpartition(":")[2] for key in before if key.startswith("sq:")} >= {
+        "body",
+        "shared",
+        "journal",
+        "state",
+    }
 
     tried = await site.erase(subject={"source_id": ADA}, dry_run=True)
     counts = tried["counts"]
-    assert (counts["found"], counts["messages"], counts["message_archive"]) == (len(ada.ids), 10, 1)
-    assert (counts["idempotency"], counts["quarantine"], counts["integrity"], counts["jobs"]) == (11, 1, 1, 1)
+    assert (counts["found"], counts["messages"], counts["message_archive"]) == (ada.count, 13, 1)
+    assert (counts["idempotency"], counts["quarantine"], counts["integrity"], counts["jobs"]) == (14, 1, 1, 1)
     assert counts["events"] > 0
-    assert 0 < counts["index"] <= 10
+    assert 0 < counts["index"] <= 13
     assert set(await site.traces(ADA)) >= {name for name in before if name.startswith("mod_")}
 
     done = await site.erase(subject={"source_id": ADA})
     assert (done["state"], done["by"]) == ("completed", ["source_id"])
-    assert done["counts"]["found"] == len(ada.ids)
+    assert done["counts"]["found"] == ada.count
     assert await site.traces(ADA) == []
     by_body = await site.erase(subject={"body": {"more.0": BOB, "n": 7}}, dry_run=True)
-    assert by_body["counts"]["found"] == len(bob.ids) - 1  # one is no JSON
+    assert by_body["counts"]["found"] == bob.count - 1  # one is no JSON
     done = await site.erase(subject={"labels": {"customer": BOB}}, scope=bob.scope["slug"], mode="redact")
-    assert done["counts"]["found"] == len(bob.ids)
+    assert done["counts"]["found"] == bob.count
     assert await site.traces(BOB) == []
 
     await _check_tombstones(site, ada)
     await _check_redacted(site, bob)
+    for each in (ada, bob):
+        # The envelope that copies share goes with the last of them, as it would have gone.
+        await eventually(lambda of=each: _unshared(site, of.scope))
     again = await site.erase(subject={"source_id": ADA})
     assert again["counts"]["found"] == 0
+
+
+async def _unshared(site: Site, scope: dict[str, Any]) -> bool:
+    root = f"sq:{{{scope['shard']}}}:default:{scope['id']}"
+    return not await site.redis.exists(f"{root}:shared", f"{root}:shares")
 
 
 async def _check_tombstones(site: Site, of: Planted) -> None:
     http, base = site.api.http, f"/scopes/{of.scope['id']}/messages"
     states = {}
-    for name, message_id in of.ids.items():
+    for name, message_id in {**of.ids, **of.copies}.items():
         message = (await http.get(f"{base}/{message_id}")).json()["data"]
         states[name] = message["state"]
-        assert message["message_type"] == "letter.send"
+        assert message["message_type"] == ("letter.news" if name in of.copies else "letter.send")
         empty = (
             "body",
             "source_id",
@@ -222,8 +268,8 @@ async def _check_tombstones(site: Site, of: Planted) -> None:
         assert message["labels"] == {}
         history = (await http.get(f"{base}/{message_id}/history")).json()["data"]["transitions"]
         assert history[0]["event"] == "published"
-    ended = ("completed", "archived", "decided")
-    assert states == {name: "completed" if name in ended else "cancelled" for name in of.ids}
+    ended = ("completed", "archived", "decided", "published", "done")
+    assert states == {name: "completed" if name in ended else "cancelled" for name in states}
     late = {"claim_token": of.held["claim_token"]}
     answer = await http.post(f"{base}/{of.held['id']}/complete", json=late)
     assert answer.json()["error"]["code"] in ("SCAIQUEUE_CLAIM_LOST", "SCAIQUEUE_INVALID_STATE")
@@ -247,17 +293,27 @@ async def _check_redacted(site: Site, of: Planted) -> None:
     assert (dead["failure_reason"], dead["origin"]["reason"]) == ("[redacted]", "erased")
     completed = (await http.get(f"{base}/{of.ids['completed']}")).json()["data"]
     assert completed["response"] == {"to": "[redacted]"}
+    slow = (await http.get(f"{base}/{of.copies['slow']}")).json()["data"]
+    (copy,) = (await http.post(f"/scopes/{of.scope['id']}/queues/{slow['queue']}/messages/claim")).json()[
+        "data"
+    ]
+    assert (copy["id"], copy["parent_id"]) == (of.copies["slow"], of.copies["published"])
+    assert copy["body"] == {"name": "[redacted]", "n": 0, "more": ["[redacted]", True]}
+    assert (copy["labels"], copy["source_id"]) == ({"customer": "[redacted]"}, "[redacted]")
+    assert (await http.post(f"{base}/{copy['id']}/complete")).status_code == 200
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_an_erasure_that_died_goes_on_where_it_was(site: Site) -> None:
     ada = await _plant(site, ADA)
-    half = ada.ids["dead"]
+    half = [ada.ids["dead"], ada.copies["published"]]
     site.api.server.kill()
     async with site.engine.begin() as conn:
-        # As after a crash in the middle of a step: no search finds this one any more.
+        # As after a crash in the middle of a step: no search finds these any more, nor the copies.
         nobody = {"source_id": "", "header": '{"type":"letter.send"}'}
-        await conn.execute(update(messages).where(messages.c.id == half).values(**nobody))
+        await conn.execute(
+            update(messages).where(messages.c.id.in_([*half, *ada.copies.values()])).values(**nobody)
+        )
     await erasures.create(
         site.engine,
         ErasureRow(
@@ -270,7 +326,7 @@ async def test_an_erasure_that_died_goes_on_where_it_was(site: Site) -> None:
             subject=msgspec.json.encode(Subject(source_id=ADA)).decode(),
             state="running",
             counts="{}",
-            cursor=msgspec.json.encode(Cursor(scope_id=ada.scope["id"], under_way=[half])).decode(),
+            cursor=msgspec.json.encode(Cursor(scope_id=ada.scope["id"], under_way=half)).decode(),
             cancel_requested=False,
             actor="key",
             created_at=1,
@@ -285,6 +341,48 @@ async def test_an_erasure_that_died_goes_on_where_it_was(site: Site) -> None:
 
     await eventually(ended)
     assert await site.traces(ADA) == []
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_copy_that_a_rule_changed_keeps_its_own_form(site: Site) -> None:
+    http, scope = site.api.http, await site.api.scope()
+    base, queue = f"/scopes/{scope['id']}", await site.api.queue(scope, consumer_mode="broadcast")
+    subscriptions = f"{base}/queues/{queue['slug']}/subscriptions"
+    for name in ("a", "b"):
+        created(await http.post(subscriptions, json={"name": name}))
+    rule = {
+        "name": "mark",
+        "queue": f"{queue['slug']}.a",
+        "trigger": "message_failed",
+        "then": {"transform": {"labels": {"again": ADA}}},
+    }
+    created(await http.post(f"{base}/routing-rules", json=rule))
+    body = {"type": "t", "body": {"n": 1}, "source": {"type": "crm", "id": ADA}, "labels": {"customer": ADA}}
+    published = created(await http.post(f"{base}/queues/{queue['slug']}/messages", json=body))
+    (failing,) = (await http.post(f"{subscriptions}/a/claim")).json()["data"]
+    later = {"reason": ADA, "retry_after_s": 0.05}
+    assert (await http.post(f"{base}/messages/{failing['id']}/fail", json=later)).status_code == 200
+
+    done = await site.erase(subject={"source_id": ADA}, mode="redact")
+    assert done["counts"]["found"] == 3
+    rules = ["mod_scaiqueue_routing_rules.definition", f"sq:{{{scope['shard']}}}:default:{scope['id']}:rules"]
+    assert await site.traces(ADA) == rules
+    common = {"customer": "[redacted]"}
+    for name, labels in (("a", {**common, "again": "[redacted]"}), ("b", common)):
+        claim = await http.post(f"{subscriptions}/{name}/claim", json={"wait_s": 5})
+        (copy,) = claim.json()["data"]
+        assert (copy["labels"], copy["body"]) == (labels, {"n": 0})
+        assert copy["parent_id"] == published["id"]
+        assert (await http.post(f"{base}/messages/{copy['id']}/complete")).status_code == 200
+        await eventually(lambda taken=copy["id"]: _forgotten(site, scope, taken))
+        row = (await http.get(f"{base}/messages/{copy['id']}")).json()["data"]
+        assert (row["labels"], row["body"], row["parent_id"]) == (labels, {"n": 0}, published["id"])
+    assert await _unshared(site, scope)
+
+
+async def _forgotten(site: Site, scope: dict[str, Any], message_id: str) -> bool:
+    state = f"sq:{{{scope['shard']}}}:default:{scope['id']}:state"
+    return not await site.redis.hexists(state, message_id)
 
 
 async def test_bad_and_foreign_calls_are_refused(api: Api) -> None:

@@ -16,13 +16,14 @@ from scaiqueue.scripts.replies import NotReadyError
 from tests.fallback.ground import VERBS, Ground
 from tests.scripts.conformance_format import FOLDER, as_bytes, as_text, reply_as_json
 
-# What the rows don't have: a backlog, and routing rules. And a wall clock that claim ids of Redis live by.
+# What the rows don't have: a backlog, routing rules, and subscriptions. And a wall clock that claim ids of
+# Redis live by.
 WITHOUT = {"the rows are too far behind"}
 CASES = [
     pytest.param(case, id=f"{verb}: {case['name']}")
     for verb in VERBS
     for case in json.loads((FOLDER / f"{verb}.json").read_text())
-    if case["name"] not in WITHOUT and "instruct" not in [step[1] for step in case["setup"]]
+    if case["name"] not in WITHOUT and {"instruct", "subscribe"}.isdisjoint(step[1] for step in case["setup"])
 ]
 SCOPE = "sq:{3}:acme:0"
 

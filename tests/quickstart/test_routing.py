@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 from loadtest.stack import private_stack
@@ -14,9 +15,9 @@ from tests.quickstart.guide import ROOT
 PAGE = ROOT / "docs" / "routing.md"
 
 
-def run_page(url: str, key: str) -> list[Any]:
+def run_page(url: str, key: str, page: Path = PAGE) -> list[Any]:
     """What each call of the page was answered."""
-    blocks = re.findall(r"^```bash\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```bash\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
     kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     done = subprocess.run(
         ["bash", "-euc", "\n".join(blocks)],

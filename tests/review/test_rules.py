@@ -157,3 +157,23 @@ async def test_what_makes_no_review_is_told_where(desk: Desk, use: dict[str, Any
 async def test_a_completed_message_is_asked_about_no_more(desk: Desk) -> None:
     assert await desk.refused(trigger="message_completed") == ["then"]
     assert (await desk.create(trigger="message_expired"))["trigger"] == "message_expired"
+
+
+async def test_each_copy_of_a_broadcast_message_is_asked_about(desk: Desk) -> None:
+    http, scope = desk.api.http, {"id": desk.scope.rpartition("/")[2]}
+    await desk.api.queue(scope, slug="news", consumer_mode="broadcast")
+    for name in ("a", "b"):
+        created(await http.post(f"{desk.scope}/queues/news/subscriptions", json={"name": name}))
+    await desk.create(queue="news")
+    body = {"type": "order", "body": 1, "labels": {"who": "Ada"}}
+    published = created(await http.post(f"{desk.scope}/queues/news/messages", json=body))
+    assert published["state"] == "completed"
+    reviews = (await http.get(f"{desk.scope}/reviews")).json()["data"]
+    assert {review["queue"] for review in reviews} == {"news.a", "news.b"}
+    for review in reviews:
+        copy = await read(desk.api, desk.scope, review["id"])
+        assert (copy["state"], copy["parent_id"]) == ("awaiting_review", published["id"])
+        assert copy["hitl_spec"]["sections"][0]["title"] == "order of Ada"
+        decision = {"decision": "yes"}
+        decided = await http.post(f"{desk.scope}/messages/{copy['id']}/decision", json=decision)
+        assert decided.json()["data"]["state"] == "completed", decided.text

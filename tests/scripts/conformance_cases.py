@@ -13,6 +13,7 @@ from redis import Redis
 from scaiqueue.scripts import binding
 from scaiqueue.scripts.runner import Call
 from tests.scripts import (
+    conformance_broadcast,
     conformance_holders,
     conformance_operators,
     conformance_rules,
@@ -25,7 +26,13 @@ from tests.scripts.shard import load_scripts
 from tests.servers import RedisServer
 
 # Their stories register themselves.
-MODULES = (conformance_holders, conformance_operators, conformance_rules, conformance_streams)
+MODULES = (
+    conformance_broadcast,
+    conformance_holders,
+    conformance_operators,
+    conformance_rules,
+    conformance_streams,
+)
 Told = tuple[Call, list[Any]]
 
 

@@ -111,7 +111,8 @@ there have the state of that name. `promote`, `expire`, `lose lease` and `time o
 on the queue or the sweep finds them due. `completed`, `expired` and `cancelled` are final: the row stays,
 the index forgets the message once its row is committed. [Routing rules](routing.md) may send a message to
 another queue or to `awaiting_review` instead of where it would go, or end it as `archived`, which is final
-too.
+too. What is published in a [broadcast queue](broadcast.md) is `completed` at once; its copies go the ways
+below.
 
 | state | verb or event | next state | when |
 |---|---|---|---|

@@ -26,6 +26,7 @@ from scaiqueue.api.routes.scopes import scopes
 from scaiqueue.api.routes.settling import settling
 from scaiqueue.api.routes.stats import stats
 from scaiqueue.api.routes.streams import streams
+from scaiqueue.api.routes.subscriptions import subscriptions
 from scaiqueue.api.routes.system import system
 from scaiqueue.api.routes.trusts import trusts
 from scaiqueue.api.routes.webhooks import webhooks
@@ -49,6 +50,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *erasures.endpoints,
     *streams.endpoints,
     *following.endpoints,
+    *subscriptions.endpoints,
     *grants.endpoints,
     *acls.endpoints,
     *trusts.endpoints,

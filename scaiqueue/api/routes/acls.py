@@ -15,6 +15,7 @@ from scaiqueue.api.principals import AnyPrincipal, PermissionName, named, shown
 from scaiqueue.api.routes.removing import Deleted
 from scaiqueue.api.validation import invalid
 from scaiqueue.errors import Detail
+from scaiqueue.queueing.administration import refuse_subscription_queue
 from scaiqueue.rows import access as rows
 from scaiqueue.rows.access import AclRow
 
@@ -77,15 +78,17 @@ async def _read(call: Call, name: str, asked: list[AclEntry], wrong: list[Detail
 
 @acls("GET /scopes/{scope}/queues/{queue}/acl", "Get a queue's ACL", answer=QueueAcl)
 async def get_acl(call: Call) -> Rendered:
-    """Without one both lists are empty: the queue is open to all who may use the scope."""
+    """Of a subscription's queue that of its broadcast queue. Without one both lists are empty: the queue is
+    open to all who may use the scope."""
     queue = await call.queue()
-    return call.one(_view(queue.id, await rows.find_acl(call.services.engine, queue.id)))
+    return call.one(_view(queue.owner_id, await rows.find_acl(call.services.engine, queue.owner_id)))
 
 
 @acls("PUT /scopes/{scope}/queues/{queue}/acl", "Replace a queue's ACL", body=PutAcl, answer=QueueAcl)
 async def put_acl(call: Call) -> Rendered:
-    """In force when it answers, in every process within a second."""
+    """In force when it answers, in every process within a second. Holds for the queue's subscriptions too."""
     queue = await call.queue()
+    refuse_subscription_queue(queue.row)
     asked = await call.body(_put)
     wrong: list[Detail] = []
     acl = Acl(await _read(call, "allow", asked.allow, wrong), await _read(call, "deny", asked.deny, wrong))
@@ -107,6 +110,7 @@ async def put_acl(call: Call) -> Rendered:
 @acls("DELETE /scopes/{scope}/queues/{queue}/acl", "Remove a queue's ACL", answer=Deleted)
 async def delete_acl(call: Call) -> Rendered:
     queue = await call.queue()
+    refuse_subscription_queue(queue.row)
     version = await rows.replace_acl(call.services.engine, queue.id, None)
     await call.services.changed("access", str(version))
     return call.one(Deleted(queue.id))

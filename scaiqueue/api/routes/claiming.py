@@ -22,7 +22,7 @@ claiming = Registry("Messages")
 
 _claim = msgspec.json.Decoder(Claim)
 _claim_many = msgspec.json.Decoder(ClaimMany)
-_CLAIM_ERRORS = (
+CLAIM_ERRORS = (
     Code.SCAIQUEUE_SCOPE_PAUSED,
     Code.SCAIQUEUE_QUEUE_PAUSED,
     Code.SCAIQUEUE_SYSTEM_QUEUE_READONLY,
@@ -64,7 +64,7 @@ async def take(
         gone = asyncio.ensure_future(_disconnected(call))
         try:
             taken = await call.services.claimer.claim(
-                scope, request, gone, standing(call, scope.id, [queue.id for queue in queues])
+                scope, request, gone, standing(call, scope.id, [queue.owner_id for queue in queues])
             )
             if gone.done() and taken and not request.key:
                 items = [ReleaseItem(id, lease.token, holder) for lease in taken for id in lease.ids]
@@ -95,7 +95,7 @@ async def _disconnected(call: Call) -> None:
     body_optional=True,
     answer=ClaimedMessage,
     many=True,
-    errors=_CLAIM_ERRORS,
+    errors=CLAIM_ERRORS,
 )
 async def claim(call: Call) -> Rendered:
     """Answers a list, empty when there is none. Each message is leased: complete, fail, release or extend
@@ -112,7 +112,7 @@ async def claim(call: Call) -> Rendered:
     body=ClaimMany,
     answer=ClaimedMessage,
     many=True,
-    errors=(*_CLAIM_ERRORS, Code.SCAIQUEUE_QUEUE_NOT_FOUND),
+    errors=(*CLAIM_ERRORS, Code.SCAIQUEUE_QUEUE_NOT_FOUND),
 )
 async def claim_many(call: Call) -> Rendered:
     """Queues that are paused or archived are passed over, unless all of them are."""

@@ -87,7 +87,7 @@ async def follow_stream(call: Call) -> Rendered:
 
 async def _standing(call: Call, scope: ScopeEntry, queue: str) -> Standing:
     place = await call.services.directory.queue(scope, queue)
-    return standing(call, scope.id, [place.id])
+    return standing(call, scope.id, [place.owner_id])
 
 
 async def _awaited(call: Call, scope: ScopeEntry, row: StreamRow, asked: ChunkQuery) -> Part:

@@ -108,9 +108,13 @@ async def _limits(call: Call, asked: CreateKey) -> tuple[list[str], list[str]]:
     elif not wrong:
         for place, name in enumerate(asked.queues):
             try:
-                queues.append((await call.services.directory.queue(scopes[0], name)).id)
+                queue = await call.services.directory.queue(scopes[0], name)
             except QueueError:
                 wrong.append(Detail(f"queues[{place}]", "No such queue in the scope"))
+                continue
+            if queue.owner_id != queue.id:
+                wrong.append(Detail(f"queues[{place}]", "A subscription's: name its broadcast queue"))
+            queues.append(queue.id)
     if wrong:
         raise invalid(*wrong)
     return [scope.id for scope in scopes], queues

@@ -12,9 +12,11 @@ from scaiqueue import moments
 from scaiqueue.api.answers import Rendered
 from scaiqueue.api.endpoint import Call, Registry
 from scaiqueue.api.paging import Page, after, cursor_for, cut
+from scaiqueue.api.validation import invalid
 from scaiqueue.api.words import Description, DocumentReference, Name, ShortText, Slug
-from scaiqueue.errors import Code
+from scaiqueue.errors import Code, Detail
 from scaiqueue.keys import SYSTEM_QUEUES
+from scaiqueue.queueing.administration import refuse_subscription_queue
 from scaiqueue.queueing.depths import Depths
 from scaiqueue.queueing.directory import ScopeEntry
 from scaiqueue.rows import queues as rows
@@ -117,6 +119,12 @@ class Queue(msgspec.Struct, kw_only=True):
     updated_at: str
 
 
+def refuse_slow_subscribers(mode: ConsumerMode, max_depth: int, policy: OverflowPolicy) -> None:
+    if mode == "broadcast" and max_depth and policy == "reject":
+        why = "A slow subscription would hold back the others: use drop_oldest or dead_letter"
+        raise invalid(Detail("overflow_policy", why))
+
+
 def view(row: QueueRow, scope: ScopeEntry, depths: Depths, call: Call) -> Queue:
     settings, defaults = row.parsed, call.services.settings
     return Queue(
@@ -180,6 +188,7 @@ async def create_queue(call: Call) -> Rendered:
     scope = await call.scope()
     body = await call.body(_create)
     asked = msgspec.structs.asdict(body)
+    refuse_slow_subscribers(body.consumer_mode, body.max_depth, body.overflow_policy)
     if body.schema is not None:
         await call.services.schemas.fresh(scope.id, body.schema)
     asked["visibility_timeout_s"] = (
@@ -204,10 +213,18 @@ async def create_queue(call: Call) -> Rendered:
     query=Page,
 )
 async def list_queues(call: Call) -> Rendered:
+    """Without those that hold the copies of subscriptions."""
     scope = await call.scope()
     page = call.query(Page)
     allowed = await call.allowed_queues(scope)
-    found = await rows.page(call.services.engine, scope.id, after(page.cursor), page.limit + 1, allowed)
+    found = await rows.page(
+        call.services.engine,
+        scope.id,
+        after(page.cursor),
+        page.limit + 1,
+        allowed,
+        of_subscriptions=False,
+    )
     shown, more = cut(found, page.limit)
     return call.many(await views(call, scope, shown), cursor_for(shown[-1].id) if more else None)
 
@@ -227,6 +244,7 @@ async def get_queue(call: Call) -> Rendered:
 )
 async def change_queue(call: Call) -> Rendered:
     scope, row = await call.fresh_queue()
+    refuse_subscription_queue(row)
     body = await call.body(_change)
     asked = msgspec.structs.asdict(body)
     given = {name: value for name, value in asked.items() if value is not UNSET}
@@ -236,7 +254,9 @@ async def change_queue(call: Call) -> Rendered:
     if given.get("schema") is not None:
         await call.services.schemas.fresh(scope.id, given["schema"])
     if given:
-        columns["settings"] = encode_settings(msgspec.structs.replace(row.parsed, **given))
+        settings = msgspec.structs.replace(row.parsed, **given)
+        refuse_slow_subscribers(settings.consumer_mode, settings.max_depth, settings.overflow_policy)
+        columns["settings"] = encode_settings(settings)
     changed = await call.services.administration.change_queue(scope.row, row, columns)
     return await _show(call, scope, changed)
 

@@ -100,6 +100,10 @@ async def _queue_ids(call: Call, scope: ScopeEntry, names: list[str], wrong: lis
             continue
         if queue.slug in SYSTEM_QUEUES:
             wrong.append(Detail(f"allow[{place}]", "System queues can't be targets"))
+        elif queue.settings.consumer_mode == "broadcast" or queue.owner_id != queue.id:
+            wrong.append(
+                Detail(f"allow[{place}]", "A broadcast queue and its subscriptions can't be targets")
+            )
         found.append(queue.id)
     return tuple(dict.fromkeys(found))
 

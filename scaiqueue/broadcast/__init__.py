@@ -1,0 +1,1 @@
+"""What the subscriptions of a broadcast queue want, checked, and compiled for the scripts."""
