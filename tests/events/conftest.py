@@ -61,7 +61,8 @@ class Ground:
             assert answer.status_code == 200, await answer.aread()
             assert answer.headers["content-type"].startswith("text/event-stream")
             frames = _frames(answer)
-            assert (await anext(frames)).event == {}  # where a listener without events resumes from
+            async with asyncio.timeout(PATIENCE_S):
+                assert (await anext(frames)).event == {}  # where a listener without events resumes from
             yield frames
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import select, update
 from uuid_utils import uuid7
 
 from scaiqueue.moments import now_ms
+from scaiqueue.persister.tasks import cancel_all
 from scaiqueue.rows import webhooks as rows
 from scaiqueue.rows.engine import reading
 from scaiqueue.rows.event_tables import webhook_deliveries, webhooks
@@ -77,8 +78,8 @@ class Site:
         try:
             yield task
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            # Asked until it ends: a query that is cut off may take one request to end for its own.
+            await cancel_all([task])
 
 
 @asynccontextmanager
