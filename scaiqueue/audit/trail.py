@@ -46,6 +46,7 @@ class Trail:
         self._arrived_bytes = self._pages_bytes = 0
         self._arrived = asyncio.Event()
         self._writing = asyncio.Lock()
+        self._under_way: set[asyncio.Task[None]] = set()
 
     @property
     def full(self) -> bool:
@@ -91,13 +92,13 @@ class Trail:
         while True:
             await self._arrived.wait()
             await asyncio.sleep(WRITE_EVERY_S)
-            await self.write()
+            await self._write_on()
 
     async def close(self) -> None:
         """Write what is left, within STOP_S."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_S):
-                await self.write()
+                await self._write_on()
         if self._waiting:
             _log.error("audit_lost", bytes=self._waiting)
 
@@ -105,7 +106,18 @@ class Trail:
         """Write what is here now, so that a reader finds it; within SETTLE_S, or as soon as it can be."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_S):
-                await self.write()
+                await self._write_on()
+
+    def _write_on(self) -> asyncio.Future[None]:
+        """A write that goes on to its end even if whoever waits for it is cancelled.
+
+        Cut off while it waits for SQLite's lock, it would get the lock later for a connection that nobody
+        closes, and hold up every other write.
+        """
+        task = asyncio.create_task(self.write(), name="audit write")
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return asyncio.shield(task)
 
     async def write(self) -> None:
         """All that is here, again and again until the row store has it."""

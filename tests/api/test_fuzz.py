@@ -22,7 +22,7 @@ from scaiqueue.api.routes import ENDPOINTS
 from tests.api.conftest import BASE, FIRST_KEY, ApiServer
 from tests.servers import RedisServer
 
-EXAMPLES = 8
+EXAMPLES = 4
 HEADERS = {"Authorization": f"Bearer {FIRST_KEY}"}
 CLOSING = ("delete_", "pause_", "archive_", "drain_", "close_", "abort_")
 

@@ -16,7 +16,7 @@ from tests.scripts.machine_base import SHARD
 
 CALM = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 PROFILES = {
-    "": settings(max_examples=25, stateful_step_count=30, derandomize=True, **CALM),
+    "": settings(max_examples=15, stateful_step_count=30, derandomize=True, **CALM),
     "long": settings(max_examples=1000, stateful_step_count=60, **CALM),
 }
 

@@ -104,13 +104,13 @@ async def test_a_rolling_restart_fails_no_request(apis: list[ApiProcess], redis_
         load.start(producers=6, consumers=6)
         for api in (*apis, *apis):
             before = len(load.completed)
-            await eventually(lambda before=before: len(load.completed) > before + 100, timeout=60)
+            await eventually(lambda before=before: len(load.completed) > before + 30, timeout=60)
             begun = time.monotonic()
             await asyncio.to_thread(api.stop)
             assert time.monotonic() - begun < WITHIN_S
             stopped = len(load.completed)
             # The other one commits what this one's shards publish.
-            await eventually(lambda stopped=stopped: len(load.completed) > stopped + 100, timeout=60)
+            await eventually(lambda stopped=stopped: len(load.completed) > stopped + 30, timeout=60)
             await asyncio.to_thread(api.start)
         await load.end()
         assert load.failures == []
