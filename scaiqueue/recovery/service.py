@@ -38,6 +38,8 @@ WATCH_SECONDS = 1.0
 AGAIN_SECONDS = 0.2
 # A field of the shard's limits while its index is rebuilt: who does it.
 RECOVERING = "recovering"
+# And the journal's end when that was begun, kept over every further attempt; an epoch of 0: all was lost.
+RECOVERING_FROM = "recovering_from"
 RACES = 5
 
 
@@ -144,9 +146,11 @@ class Recovery:
         position = await carry_remainder(self.runner, self._writer, shard)
         await keep_lock()
         end = await journal_end(self.redis, shard)
-        begun, whole = await self.redis.hmget(shard.limits, [RECOVERING, RUN_ID])
-        # A recovery that was cut short has journaled what it restored: its end says nothing of the rest.
-        lost_all = end.epoch == 0 or begun is not None or whole is None
+        begun_from, whole = await self.redis.hmget(shard.limits, [RECOVERING_FROM, RUN_ID])
+        # A recovery that was cut short has journaled what it restored: its end says nothing of the rest, and
+        # the index holds what it found as well.
+        found = end if begun_from is None else Version.parse(begun_from)
+        lost_all = found.epoch == 0 or whole is None
         epoch = max(position.version.epoch, end.epoch) + 1
         async with self.engine.begin() as conn:
             raised = await positions.advance(
@@ -155,11 +159,12 @@ class Recovery:
         if not raised:
             raise RecoveryRace(f"shard {shard.number} is being recovered by another process")
         mark = uuid4().hex
-        counts = ("published", position.published, "persisted", position.published, RECOVERING, mark)
-        await upkeep.write(self.redis, "HSET", shard.limits, *counts)
+        counts = ("published", position.published, "persisted", position.published)
+        begun = (RECOVERING, mark, RECOVERING_FROM, str(Version(0, -1) if lost_all else found))
+        await upkeep.write(self.redis, "HSET", shard.limits, *counts, *begun)
         rebuild = Rebuild(self.runner, self.engine, shard, epoch, keep_lock, self._rulebooks)
         until = position.version if left is None else left.version
-        restored = await rebuild.run(end, until, lost_all=lost_all, left=left is not None)
+        restored = await rebuild.run(found, until, lost_all=lost_all, left=left is not None)
         async with self.engine.begin() as conn:
             await mode.has_returned(conn, shard.number)
             at = (await positions.load(conn, [shard.number]))[shard.number].version
@@ -170,13 +175,13 @@ class Recovery:
             upkeep.write(pipe, "HSET", shard.limits, RUN_ID, run_id)
             upkeep.write(pipe, "SET", shard.epoch, epoch)
             pipe.hget(shard.limits, RECOVERING)
-            *_, found = await pipe.execute()
-        if found != mark.encode():
+            *_, marked = await pipe.execute()
+        if marked != mark.encode():
             # The mark is gone where the server was emptied meanwhile, and with it what was restored.
             await self.redis.delete(shard.epoch)
             raise RecoveryRace(f"shard {shard.number} was emptied, or taken over, during its recovery")
         async with self.redis.pipeline(transaction=False) as pipe:
-            pipe.hdel(shard.limits, RECOVERING)
+            pipe.hdel(shard.limits, RECOVERING, RECOVERING_FROM)
             pipe.publish(shard.committed_channel, str(Version(epoch, -1)))
             await pipe.execute()
         log.debug(

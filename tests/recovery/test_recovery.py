@@ -337,3 +337,43 @@ async def test_a_recovery_that_was_cut_short_is_done_again_from_the_beginning(
     monkeypatch.undo()
     await stack.recovery.prepare()
     assert (await claim_all(stack))[:5] == ids
+
+
+async def test_a_recovery_of_an_older_index_that_was_cut_short_brings_nothing_back_that_has_ended(
+    aof_server: RedisServer, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The index still holds what it came back with: the rows alone say that it is over."""
+    async with Redis.from_url(aof_server.url) as redis, open_stack(redis, sqlite_url) as stack:
+        files, kept = aof_server.folder / "appendonlydir", aof_server.folder / "older"
+        async with persisting(stack) as persister:
+            await redis.config_set("appendfsync", "always")
+            await stack.publish(2, queue="urgent")
+            await stack.publish(1)
+            shutil.copytree(files, kept)
+            end = await stack.complete(await stack.claim(2, queue="urgent"))
+            assert await persister.watermarks.wait(1, end, 20.0)
+        aof_server.kill()
+        shutil.rmtree(files)
+        kept.rename(files)
+        aof_server.start()
+        await eventually(lambda: answering(redis))
+
+        async def cut_short(*_args: Any) -> AsyncIterator[list[Restorable]]:
+            raise RuntimeError("the process dies")
+            yield []
+
+        monkeypatch.setattr(restorable, "touched_between", cut_short)
+        with pytest.raises(RuntimeError, match="dies"):
+            await stack.recovery.prepare()
+        monkeypatch.undo()
+        await stack.recovery.prepare()
+        assert await claim_all(stack, "urgent") == []
+        assert len(await claim_all(stack)) == 1
+
+
+async def answering(redis: Redis) -> bool:
+    """Connections of the server's earlier run fail first."""
+    try:
+        return bool(await redis.ping())
+    except (RedisError, OSError):
+        return False
