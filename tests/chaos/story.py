@@ -89,7 +89,7 @@ class Story:
             message_id: sorted(of.values(), key=lambda one: (one.token, one.begun))
             for message_id, of in given.items()
         }
-        self._unheard = _unheard(self.claims)
+        self._unheard = _unheard(self.claims, self.strikes)
         self._lapses = [Lapse(s.begun - s.loses, s.healed) for s in self.strikes if s.loses is not None]
 
     def settled(self, message_id: str, token: str, *verbs: str) -> list[Settle]:
@@ -136,11 +136,13 @@ class _Unheard(NamedTuple):
     latest_ends: list[float]
 
 
-def _unheard(claims: Iterable[Claim]) -> dict[str, _Unheard]:
+def _unheard(claims: Iterable[Claim], strikes: Sequence[Strike]) -> dict[str, _Unheard]:
+    """One that a strike cut off may still reach Redis when that is healed: what was sent lies on the way."""
     times: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for claim in claims:
         if claim.outcome == "unknown":
-            times[claim.queue].append((claim.begun, claim.ended))
+            over = [s.recovered for s in strikes if s.begun <= claim.ended and claim.begun <= s.healed]
+            times[claim.queue].append((claim.begun, max([claim.ended, *over])))
     found: dict[str, _Unheard] = defaultdict(lambda: _Unheard([], [], []))
     for queue, of in times.items():
         of.sort()

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.checker import INVARIANTS, check
-from tests.chaos.history import Delivery, Fate, History, Member, read
+from tests.chaos.history import Claim, Delivery, Fate, History, Member, Strike, read
 from tests.chaos.load import FIFO, PRIORITY
-from tests.chaos.tale import Tale, clean
+from tests.chaos.tale import LEASE_MS, Tale, clean
 
 
 def test_a_clean_history_is_accepted() -> None:
@@ -241,6 +241,24 @@ def test_what_redis_may_lose_is_counted() -> None:
     verdict = check(tale.history, tale.final)
     assert verdict.violations == []
     assert (verdict.lost, verdict.lost_span_s) == ({"fault": 1}, 0.5)
+
+
+@pytest.mark.parametrize("struck", [True, False])
+def test_a_claim_that_a_strike_cut_off_may_arrive_when_it_is_healed(struck: bool) -> None:
+    """Its caller had given up before the message was published; without a strike nothing holds it up."""
+    tale = clean()
+    times = tale.step()
+    call = {"queue": FIFO, "holder": "c", "lease_ms": LEASE_MS, "given": [], "outcome": "unknown"}
+    tale.history.append(Claim(**times, **call))  # type: ignore[arg-type]
+    tale.publish("d")
+    if struck:
+        healed = tale.now + 1
+        strike = Strike(kind="fault", begun=times["begun"], healed=healed, recovered=healed)
+        tale.history.append(strike)
+    tale.claim("d", token="1.6", attempts=2)
+    tale.settle("d", "1.6")
+    tale.ends("d", "completed", 2)
+    assert tale.violated() == (set() if struck else {"attempts_counted"})
 
 
 def test_a_completion_that_redis_lost_may_come_back() -> None:
